@@ -1,0 +1,90 @@
+"""Named errors: each message gives what happened, the number, and the remedy.
+
+Every class derives from :class:`VittlesError` and from the built-in exception that NumPy, SciPy or autograd users would
+catch for the same fault, so ``except ValueError`` and ``except numpy.linalg.LinAlgError`` go on working.
+"""
+
+from numpy.linalg import LinAlgError
+
+__all__ = [
+    "VittlesError",
+    "ShapeError",
+    "NonFiniteError",
+    "IndependentError",
+    "NotASolutionError",
+    "NotSymmetricError",
+    "NotPositiveDefiniteError",
+    "SingularError",
+    "SolveFailed",
+    "MissingRuleError",
+    "NonSmoothError",
+    "RepeatedEigenvalueError",
+    "DataError",
+]
+
+
+class VittlesError(Exception):
+    """Base class of all errors that the package raises on purpose."""
+
+
+class ShapeError(VittlesError, ValueError):
+    """An array has the wrong shape."""
+
+
+class NonFiniteError(VittlesError, ValueError):
+    """A value is NaN or infinite."""
+
+
+class IndependentError(VittlesError, ValueError):
+    """An output does not depend on an argument that it is expanded in."""
+
+
+class NotASolutionError(VittlesError, ValueError):
+    """The base point does not solve the estimating equation to tolerance."""
+
+
+class NotSymmetricError(VittlesError, LinAlgError, ValueError):
+    """A symmetric matrix was asked for and another one given."""
+
+
+class NotPositiveDefiniteError(VittlesError, LinAlgError, ValueError):
+    """A matrix that must be positive definite is not: a saddle, or a parameter that is not identified."""
+
+
+class SingularError(VittlesError, LinAlgError, ValueError):
+    """A matrix that must be inverted is singular to working precision."""
+
+
+class SolveFailed(VittlesError, RuntimeError):
+    """An iterative solve stopped before it reached its tolerance.
+
+    Attributes
+    ----------
+    residual : float
+        Relative residual norm ``|A x - b| / |b|`` that was reached.
+    iterations : int
+        Iterations used.
+    """
+
+    def __init__(self, residual, iterations, advice="use a preconditioner, more iterations, or a direct solver"):
+        self.residual = float(residual)
+        self.iterations = int(iterations)
+        super().__init__(
+            f"the solve stopped at relative residual {self.residual:.1e} after {self.iterations} iterations: {advice}."
+        )
+
+
+class MissingRuleError(VittlesError, NotImplementedError):
+    """A primitive has no Taylor rule."""
+
+
+class NonSmoothError(VittlesError, ValueError):
+    """The function is not differentiable at the base point."""
+
+
+class RepeatedEigenvalueError(VittlesError, LinAlgError, ValueError):
+    """Eigen- or singular vectors are not differentiable where values coincide."""
+
+
+class DataError(VittlesError, ValueError):
+    """A data file, a formula or a fit cannot be used."""

@@ -1,0 +1,1 @@
+"""Taylor arithmetic: truncated power series through functions written in ``autograd.numpy``."""

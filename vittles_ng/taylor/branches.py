@@ -1,0 +1,68 @@
+"""Which branch a kinked primitive takes where its argument lies on the kink.
+
+``abs`` at 0 and ``max`` at a tie have no series of their own, but a function built from them may: the shift by the largest
+entry in a hand-written log-sum-exp cancels whichever entry is called the largest. So a kink is not refused when it is met;
+the function is recorded again with the other branch there, and the series of the recordings are compared. They agree
+exactly where the choice does not matter.
+
+With T kinks met, ``1 + ceil(log2(T + 1))`` recordings are made: the first takes branch 0 everywhere, recording b >= 1 takes
+branch 1 at kink number i where bit b - 1 of i + 1 is set. Every kink changes its branch in some recording, and every two
+kinks differ in some recording, so that errors of two kinks cannot cancel in all of them.
+"""
+
+import hashlib
+
+import numpy as np
+
+__all__ = ["Branches", "current"]
+
+
+class Branches:
+    """The branches taken in one recording; a context manager that makes itself :func:`current`.
+
+    Attributes
+    ----------
+    kinks : list of str
+        What was met, in order: a sentence each.
+    """
+
+    _stack = []  # recordings under way; guarded by the lock under which every recording runs
+
+    def __init__(self, pattern=0):
+        self.pattern = pattern
+        self.kinks = []
+        self._numbers = {}
+
+    def __enter__(self):
+        self._stack.append(self)
+        return self
+
+    def __exit__(self, *exc):
+        self._stack.pop()
+
+    @property
+    def n_patterns(self):
+        """How many recordings tell all kinks apart."""
+        return 1 + len(self.kinks).bit_length()
+
+    def other(self, what, *operands):
+        """Whether the kink ``what`` with these operand values takes its second branch.
+
+        The same primitive on equal values is the same kink, so that a maximum formed twice is one choice.
+        """
+        digest = hashlib.blake2b(what.encode(), digest_size=16)
+        for x in operands:
+            x = np.ascontiguousarray(x)
+            digest.update(repr((x.shape, x.dtype.str)).encode())
+            digest.update(x.tobytes())
+        key = digest.digest()
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(self.kinks)
+            self.kinks.append(what)
+        return bool(self.pattern and (number + 1) >> (self.pattern - 1) & 1)
+
+
+def current():
+    """The branches of the recording under way; branch 0 everywhere outside one."""
+    return Branches._stack[-1] if Branches._stack else Branches()

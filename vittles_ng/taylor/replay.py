@@ -1,0 +1,230 @@
+"""Replay of a tape: the coefficients of every node, order by order.
+
+At order k with the solved-for argument's coefficient taken as zero, every node's ``c_k`` is formed once
+(:meth:`Replay.coefficient`); the outputs give ``r_k``. After the solve, ``c_k`` is linear in the missing coefficient, and only
+that linear part is added (:meth:`Replay.correct`), and only at nodes whose ``c_k`` will be read again: operands of
+nonlinear rules, results that their own rule reads, and what lies on the way to them. For a model that is a function of
+``X @ theta`` this is one product with X and one with its transpose per order.
+"""
+
+import numpy as np
+
+from ..errors import NonSmoothError
+from .series import Workspace, add_coefficients
+from .structure import SparseTerm
+from .tape import record
+
+__all__ = ["Plan", "Recorded", "Replay"]
+
+
+class Plan:
+    """What a replay of a tape does in which order; made once per tape.
+
+    Parameters
+    ----------
+    tape : Tape
+    corrected : int or None
+        The argument whose coefficient of order k is found only after the outputs' (the solved-for input).
+    """
+
+    def __init__(self, tape, corrected=None):
+        self.tape = tape
+        n = len(tape.kernels)
+        kept = [False] * n
+        for i, kernel in enumerate(tape.kernels):
+            if kernel is None:
+                kept[i] = True
+            elif not kernel.is_linear:
+                kept[i] = kept[i] or kernel.reads_result
+                for p in tape.parents[i]:
+                    kept[p] = True
+        self.kept = kept
+        self.forward = [
+            (i, kernel, tape.parents[i], kernel.is_linear, kept[i])
+            for i, kernel in enumerate(tape.kernels)
+            if kernel is not None and tape.parents[i]
+        ]
+        self.correction = [] if corrected is None else self._correction(tape.depends_on(corrected))
+        self.root = None if corrected is None else tape.roots[corrected]
+        self.dying = self._dying(corrected)
+
+    def _correction(self, depends):
+        """Nodes to correct: kept, or read by a node to correct, and dependent on the corrected argument."""
+        tape, needed = self.tape, list(self.kept)
+        for i in range(len(tape.kernels) - 1, -1, -1):
+            if needed[i] and tape.kernels[i] is not None:
+                for p in tape.parents[i]:
+                    needed[p] = True
+        return [step for step in self.forward if needed[step[0]] and depends[step[0]]]
+
+    def _dying(self, corrected):
+        """For every step the nodes whose coefficient is not read after it."""
+        immortal = {i for i, k in enumerate(self.kept) if k}
+        immortal.update(node for node, _ in self.tape.outputs if node is not None)
+        immortal.update(step[0] for step in self.correction)
+        last = {}
+        for i, _, parents, _, _ in self.forward:
+            for p in parents:
+                last[p] = i
+        dying = {}
+        for p, i in last.items():
+            if p not in immortal:
+                dying.setdefault(i, []).append(p)
+        return dying
+
+
+class Replay:
+    """The series store of one batch of steps through one tape.
+
+    Parameters
+    ----------
+    plan : Plan
+    n_steps : int
+    """
+
+    def __init__(self, plan, n_steps):
+        self.plan = plan
+        self.ws = Workspace(n_steps)
+        tape = plan.tape
+        self.series = [[v] if kept else None for v, kept in zip(tape.values, plan.kept, strict=True)]
+        self.aux = [
+            kernel.start() if kernel is not None and not kernel.is_linear else None for kernel in tape.kernels
+        ]
+        self.now = None  # coefficients of the present order
+        self.order = 0
+
+    def coefficient(self, given):
+        """Coefficients of the next order.
+
+        Parameters
+        ----------
+        given : sequence of (ndarray of shape (n_steps, *shape) or None)
+            The coefficient of every argument, None where it is zero (or corrected later).
+
+        Returns
+        -------
+        list of (ndarray, dict or None)
+            The coefficient of every output.
+        """
+        tape, ws = self.plan.tape, self.ws
+        self.order += 1
+        k = self.order
+        now = self.now = [None] * len(tape.kernels)
+        for root, c in zip(tape.roots, given, strict=True):
+            now[root] = c
+            self.series[root].append(c)
+        series, aux, dying = self.series, self.aux, self.plan.dying
+        for i, kernel, parents, is_linear, kept in self.plan.forward:
+            if not is_linear:
+                c = kernel.coefficient(ws, k, tuple([series[p] for p in parents]), series[i], aux[i])
+            elif len(parents) == 1:
+                x = now[parents[0]]
+                c = None if x is None else kernel.apply(ws, x)
+            else:
+                xs = [now[p] for p in parents]
+                c = kernel.apply(ws, *xs) if any(x is not None for x in xs) else None
+            now[i] = c
+            if kept:
+                series[i].append(c)
+            if i in dying:
+                for p in dying[i]:
+                    now[p] = None
+        return [None if node is None else now[node] for node, _ in tape.outputs]
+
+    def correct(self, c):
+        """Add the part of the present order that is linear in the corrected argument's coefficient ``c``."""
+        plan, ws, now, series = self.plan, self.ws, self.now, self.series
+        values, k = plan.tape.values, self.order
+        delta = {plan.root: c}
+        series[plan.root][k] = c
+        for i, kernel, parents, is_linear, kept in plan.correction:
+            dx = [delta.get(p) for p in parents]
+            if all(d is None for d in dx):
+                continue
+            if is_linear:
+                d = kernel.apply(ws, *dx)
+            else:
+                d = kernel.tangent(ws, dx, [values[p] for p in parents], values[i])
+            delta[i] = d
+            if kept:
+                series[i][k] = _sum(ws, now[i], d)
+        self.now = None
+
+
+def _sum(ws, a, b):
+    if isinstance(a, SparseTerm) and isinstance(b, SparseTerm):
+        return SparseTerm(a.index, np.add(a.values, b.values))
+    return add_coefficients(ws, a, b)
+
+
+class Recorded:
+    """A function recorded at a point, ready to be replayed in any direction.
+
+    Parameters
+    ----------
+    fun : callable
+    args : sequence of ndarray
+        The base point.
+    corrected : int, optional
+        The argument that :meth:`Replay.correct` will supply.
+    """
+
+    def __init__(self, fun, args, corrected=None):
+        self.tapes = record(fun, *args)
+        self._plans = [Plan(tape, corrected) for tape in self.tapes]
+        tape = self.tapes[0]
+        self.values = [value for _, value in tape.outputs]
+        self.is_tuple = tape.is_tuple
+        self.size = max((np.size(v) for v in tape.values if isinstance(v, np.ndarray)), default=1)
+
+    def depends_on(self, argnum):
+        """Whether any output depends on an argument."""
+        tape = self.tapes[0]
+        depends = tape.depends_on(argnum)
+        return any(node is not None and depends[node] for node, _ in tape.outputs)
+
+    def start(self, n_steps):
+        """A fresh replay for a batch of steps."""
+        replays = [Replay(plan, n_steps) for plan in self._plans]
+        return replays[0] if len(replays) == 1 else _Compared(replays, self)
+
+
+class _Compared:
+    """Replays of the recordings made at a kink, which must agree."""
+
+    def __init__(self, replays, recorded):
+        self.replays = replays
+        self.recorded = recorded
+
+    def coefficient(self, given):
+        """As :meth:`Replay.coefficient`; raises where the choice of branch changes the series."""
+        first, *rest = [replay.coefficient(given) for replay in self.replays]
+        for other in rest:
+            for a, b, value in zip(first, other, self.recorded.values, strict=True):
+                if not _agree(a, b, np.max(np.abs(value), initial=0.0)):
+                    kinks = list(dict.fromkeys(self.recorded.tapes[0].kinks))
+                    raise NonSmoothError(
+                        f"not differentiable at the base point: {'; '.join(kinks[:3])}, and the series of order "
+                        f"{self.replays[0].order} depends on the side taken. Move the base point off the kink, "
+                        "or smooth the function there."
+                    )
+        return first
+
+    def correct(self, c):
+        """As :meth:`Replay.correct`."""
+        for replay in self.replays:
+            replay.correct(c)
+
+    @property
+    def order(self):
+        """Orders formed so far."""
+        return self.replays[0].order
+
+
+def _agree(a, b, scale):
+    """Whether two coefficients are equal to rounding."""
+    if a is None and b is None:
+        return True
+    a, b = (0.0 if c is None else c for c in (a, b))
+    size = max(np.max(np.abs(a), initial=0.0), np.max(np.abs(b), initial=0.0))
+    return bool(np.max(np.abs(np.subtract(a, b)), initial=0.0) <= 1e-8 * size + 1e-13 * scale)

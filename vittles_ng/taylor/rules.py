@@ -1,0 +1,401 @@
+"""The rule table and the combinators that its lines are made of.
+
+A rule gives ONE coefficient: ``y_k`` of the result from the operands' ``x_0..x_k`` and the result's ``y_0..y_{k-1}``.
+The table maps an autograd primitive to a *factory*, called once per recorded call with a :class:`Call`; it returns a
+*kernel*, or an :class:`Expansion` that spells the primitive in terms of others. Kernels are immutable; they may precompute
+from order 0 what they like. What a replay adds lives in the replay.
+
+Conventions (see :mod:`.series`): ``c_0`` has the shape of the value, ``c_k`` a leading step axis; None is zero; a kernel
+never writes into its operands. Sources: Griewank & Walther, "Evaluating Derivatives" (2008), ch. 13.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import MissingRuleError
+from .series import lift, product_sum
+
+__all__ = [
+    "Antiderivative",
+    "Bilinear",
+    "Call",
+    "Derivatives",
+    "Expansion",
+    "Linear",
+    "LogAntiderivative",
+    "Nonlinear",
+    "Quotient",
+    "bilinear",
+    "defrule",
+    "elementwise_linear",
+    "expansion",
+    "linear",
+    "lookup",
+    "vjp_replacements",
+]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One recorded call of a primitive.
+
+    Attributes
+    ----------
+    fun : callable
+        The primitive.
+    args : tuple
+        All positional arguments at order 0, traced or not.
+    kwargs : dict
+        Keyword arguments.
+    argnums : tuple of int
+        Positions of the traced arguments.
+    value : object
+        The result at order 0.
+    same : tuple of int
+        For each traced argument the index of the first traced argument that is the same node.
+    """
+
+    fun: object
+    args: tuple
+    kwargs: dict
+    argnums: tuple
+    value: object
+    same: tuple = field(default=())
+
+    @property
+    def traced(self):
+        """Order-0 values of the traced arguments."""
+        return tuple(self.args[i] for i in self.argnums)
+
+
+class Linear:
+    """``y_k = L(x_k)``: no coefficient of lower order is read.
+
+    Parameters
+    ----------
+    apply : callable
+        ``apply(ws, *x_k) -> y_k``, each ``x_k`` with a leading step axis or None, at least one not None.
+    """
+
+    is_linear = True
+    reads_result = False
+
+    def __init__(self, apply):
+        self.apply = apply
+
+
+class Nonlinear:
+    """Base of kernels that read lower coefficients.
+
+    ``reads_result`` says whether ``y_0..y_{k-1}`` are read.
+    """
+
+    is_linear = False
+    reads_result = False
+
+    def start(self):
+        """Auxiliary series of one replay: whatever ``coefficient`` keeps between orders. Only final coefficients
+        (of orders below the present k) may be kept there."""
+        return None
+
+    def coefficient(self, ws, k, x, y, aux):
+        """``y_k`` with leading step axis, or None; ``x`` is a tuple of series, ``y`` the result's own."""
+        raise NotImplementedError
+
+    def tangent(self, ws, dx, x0, y0):
+        """``dy = f'(x_0) dx``: the coefficient of order 1."""
+        return self.coefficient(ws, 1, tuple([a, d] for a, d in zip(x0, dx, strict=True)), [y0], self.start())
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """A call spelled in terms of other primitives: ``fun(value, *args, **kwargs)`` is recorded in its place.
+
+    ``value`` is the result at order 0, for an :func:`antiderivative <vittles_ng.taylor.primitives.antiderivative>`.
+    """
+
+    fun: object
+
+
+_TABLE = {}
+_VJPS = {}
+
+
+def defrule(primitive, factory, vjp=None):
+    """Enter a primitive's rule.
+
+    Parameters
+    ----------
+    primitive : callable
+        An autograd primitive.
+    factory : callable
+        ``factory(call) -> Linear, Nonlinear or Expansion``.
+    vjp : callable, optional
+        A VJP maker ``vjp(argnums, ans, args, kwargs)`` that takes the place of autograd's own while recording, where
+        autograd's branches on values in a way that is wrong for higher derivatives.
+    """
+    if not getattr(primitive, "_is_autograd_primitive", False):
+        raise TypeError(f"{primitive!r} is not an autograd primitive.")
+    _TABLE[primitive] = factory
+    if vjp is not None:
+        _VJPS[primitive] = vjp
+
+
+def lookup(primitive):
+    """The factory of a primitive; :class:`~vittles_ng.errors.MissingRuleError` names it where there is none."""
+    try:
+        return _TABLE[primitive]
+    except KeyError:
+        name = getattr(primitive, "__name__", repr(primitive))
+        raise MissingRuleError(
+            f"the primitive '{name}' has no Taylor rule: write the function with other primitives, "
+            f"or give it one with vittles_ng.defjet({name}, rule)."
+        ) from None
+
+
+def vjp_replacements():
+    """VJP makers to use while recording, by primitive."""
+    return _VJPS
+
+
+def expansion(fun):
+    """Factory of an :class:`Expansion` by ``fun(value, *args, **kwargs)``."""
+    made = Expansion(fun)
+    return lambda call: made
+
+
+def linear(batched):
+    """Factory of a linear rule in one traced argument.
+
+    ``batched(call, argnum)`` returns ``f(x_k) -> y_k`` on arrays with a leading step axis.
+    """
+
+    def factory(call):
+        (argnum,) = call.argnums
+        fun = batched(call, argnum)
+        return Linear(lambda ws, x: fun(x))
+
+    return factory
+
+
+def elementwise_linear(factor):
+    """Factory of ``y_k = c x_k`` with the number ``c = factor``."""
+    return lambda call: Linear(lambda ws, x: np.multiply(x, factor, out=ws.empty(x.shape, x.dtype)))
+
+
+class Bilinear(Nonlinear):
+    """``y_k = sum_{j=0..k} f(a_j, b_{k-j})`` (Cauchy product).
+
+    Parameters
+    ----------
+    product : callable
+        ``product(ws, a, b, a_has_steps, b_has_steps)``, bilinear.
+    """
+
+    def __init__(self, product):
+        self.product = product
+
+    def coefficient(self, ws, k, x, y, aux):
+        a, b = x
+        total = None
+        for j in range(k + 1):
+            if a[j] is not None and b[k - j] is not None:
+                total = ws.add(total, self.product(ws, a[j], b[k - j], j > 0, j < k))
+        return total
+
+
+def bilinear(make_product, argnums=(0, 1)):
+    """Factory of a rule that is linear in each of two arguments.
+
+    ``make_product(call)`` returns ``product(ws, a, b, a_has_steps, b_has_steps)``; where only one argument is traced the
+    rule is linear.
+    """
+    first, second = argnums
+
+    def factory(call):
+        product = make_product(call)
+        if call.argnums == (first, second):
+            return Bilinear(product)
+        if call.argnums == (first,):
+            b = np.asarray(call.args[second])
+            return Linear(lambda ws, x: product(ws, x, b, True, False))
+        a = np.asarray(call.args[first])
+        return Linear(lambda ws, x: product(ws, a, x, False, True))
+
+    return factory
+
+
+class Antiderivative(Nonlinear):
+    """``y' = sum_i w_i(x, y) x_i'``: ``k y_k = sum_i sum_{j=1..k} j x_{i,j} w_{i,k-j}``.
+
+    ``w`` is needed to order k - 1 only, when every coefficient of that order is final: it is extended lazily and never
+    needs a correction.
+
+    Parameters
+    ----------
+    w0 : tuple of ndarray
+        Order 0 of the weights.
+    weight : callable
+        ``weight(ws, i, j, x, y, w) -> w_{i,j}`` for j >= 1, from ``x_0..x_j``, ``y_0..y_j`` and ``w_0..w_{j-1}``
+        (``w`` the list of the weights' series).
+    pairs : tuple of int, optional
+        Which operand goes with weight i; default operand i.
+    reads_result : bool
+        Whether ``weight`` reads ``y``.
+    """
+
+    def __init__(self, w0, weight, reads_result=True, pairs=None, ndim=None):
+        self.w0, self.weight, self.reads_result = w0, weight, reads_result
+        self.pairs = tuple(range(len(w0))) if pairs is None else pairs
+        self.ndim = ndim
+
+    def start(self):
+        return [[w] for w in self.w0], [[None] for _ in self.w0]
+
+    def coefficient(self, ws, k, x, y, aux):
+        weights, slopes = aux  # slopes: j x_j
+        total = None
+        for i, p in enumerate(self.pairs):
+            w, s = weights[i], slopes[i]
+            for j in range(len(w), k):
+                w.append(self.weight(ws, i, j, x, y, weights))
+            for j in range(len(s), k):
+                s.append(_scaled(ws, self._lift(x[p][j], j), j))
+            total = ws.add(total, product_sum(ws, s, w, k, 1, k - 1))
+        if total is not None:
+            total = np.multiply(total, 1.0 / k, out=total)
+        return ws.add(total, self.tangent(ws, [xs[k] for xs in x], None, None))
+
+    def tangent(self, ws, dx, x0, y0):
+        total = None
+        for w, p in zip(self.w0, self.pairs, strict=True):
+            if dx[p] is not None:
+                total = ws.add(total, ws.multiply(w, self._lift(dx[p], 1)))
+        return total
+
+    def _lift(self, c, k):
+        return c if self.ndim is None else lift(c, self.ndim, k)
+
+
+def _scaled(ws, c, factor):
+    """``factor * c``; ``c`` itself for a factor of one."""
+    if c is None or factor == 1:
+        return c
+    return np.multiply(c, float(factor), out=ws.empty(c.shape, c.dtype))
+
+
+class Quotient(Nonlinear):
+    """``w(x) y' = x'``: ``y_k = (x_k - 1/k sum_{j=1..k-1} j y_j w_{k-j}) / w_0``.
+
+    Parameters
+    ----------
+    w0 : ndarray
+        Order 0 of the weight.
+    weight : callable
+        ``weight(ws, j, x, w) -> w_j`` for j >= 1.
+    """
+
+    reads_result = True
+
+    def __init__(self, w0, weight):
+        self.inverse, self.w0, self.weight = 1.0 / w0, w0, weight
+
+    def start(self):
+        return [self.w0], [None]
+
+    def coefficient(self, ws, k, x, y, aux):
+        (x,) = x
+        w, slopes = aux
+        for j in range(len(w), k):
+            w.append(self.weight(ws, j, x, w))
+            slopes.append(_scaled(ws, y[j], j))
+        total = product_sum(ws, slopes, w, k, 1, k - 1)
+        if total is not None:
+            total = np.multiply(total, -1.0 / k, out=total)
+        total = ws.add(total, x[k])
+        return None if total is None else ws.multiply(total, self.inverse)
+
+    def tangent(self, ws, dx, x0, y0):
+        return ws.multiply(dx[0], self.inverse)
+
+
+class Derivatives(Nonlinear):
+    """``y = f(x)`` from the derivatives of ``f`` at ``x_0``:  ``y_k = sum_{m=1..k} f^(m)(x_0)/m! [(x - x_0)^m]_k``.
+
+    The powers of ``x - x_0`` start at order m, so those with m >= 2 need only ``x_1..x_{k-1}``.
+
+    Parameters
+    ----------
+    derivative : callable
+        ``derivative(m) -> f^(m)(x_0)``, elementwise, for m >= 1; called once for each m.
+    """
+
+    def __init__(self, derivative):
+        self.derivative = derivative
+        self._scaled = {}
+
+    def _factor(self, m):
+        # computed once and kept: equal in every replay, so a race between threads is harmless
+        if m not in self._scaled:
+            factorial = 1.0
+            for i in range(2, m + 1):
+                factorial *= i
+            self._scaled[m] = self.derivative(m) / factorial
+        return self._scaled[m]
+
+    def start(self):
+        return {}
+
+    def coefficient(self, ws, k, x, y, aux):
+        (x,) = x
+        total = self.tangent(ws, (x[k],), None, None)
+        for m in range(2, k + 1):
+            lower = x if m == 2 else aux[m - 1]
+            power = aux.setdefault(m, [None] * m)  # [(x - x_0)^m]_j, zero for j < m
+            # [(x - x_0)^m]_k = sum_{j=1..k-m+1} x_j [(x - x_0)^{m-1}]_{k-j}
+            while len(power) <= k:
+                j = len(power)
+                power.append(product_sum(ws, x, lower, j, 1, j - m + 1))
+            if power[k] is not None:
+                total = ws.add(total, ws.multiply(self._factor(m), power[k]))
+        return total
+
+    def tangent(self, ws, dx, x0, y0):
+        return None if dx[0] is None else ws.multiply(self._factor(1), dx[0])
+
+
+class LogAntiderivative(Nonlinear):
+    """``y' = exp(u - y) x'``: a logarithm of an integral, ``u`` the log-density (logcdf, logsf), safe in the tails.
+
+    With ``e = exp(u - y)``: ``k y_k = sum_j j x_j e_{k-j}`` and ``k e_k = sum_j j (u_j - y_j) e_{k-j}``. ``sign`` is -1 for a
+    survival function. Operands: ``u`` and ``x``.
+    """
+
+    reads_result = True
+
+    def __init__(self, u0, y0, sign):
+        self.e0, self.sign = np.exp(u0 - y0), sign
+
+    def start(self):
+        return [self.e0], [None], [None]
+
+    def coefficient(self, ws, k, x, y, aux):
+        u, x = x
+        e, slopes, rates = aux
+        for j in range(len(e), k):
+            slopes.append(_scaled(ws, x[j], j))
+            minus_y = None if y[j] is None else np.negative(y[j], out=ws.empty(y[j].shape))
+            rates.append(_scaled(ws, ws.add(u[j], minus_y), j))
+            e_j = product_sum(ws, rates, e, j, 1, j)
+            e.append(None if e_j is None else np.multiply(e_j, 1.0 / j, out=e_j))
+        total = product_sum(ws, slopes, e, k, 1, k - 1)
+        if total is not None:
+            total = np.multiply(total, self.sign / k, out=total)
+        return ws.add(total, self.tangent(ws, (None, x[k]), None, None))
+
+    def tangent(self, ws, dx, x0, y0):
+        if dx[1] is None:
+            return None
+        out = ws.multiply(self.e0, dx[1])
+        return np.multiply(out, self.sign, out=out)

@@ -1,0 +1,187 @@
+"""Rules of products that sum over axes: dot, matmul, inner, outer, tensordot, einsum and autograd's adjoints of them.
+
+Each is labelled once and becomes a :class:`~vittles_ng.taylor.contraction.Contraction`.
+"""
+
+import string
+
+import autograd.numpy as anp
+import numpy as np
+from autograd.numpy.numpy_vjps import dot_adjoint_0, dot_adjoint_1, tensordot_adjoint_0, tensordot_adjoint_1
+from autograd.numpy.numpy_wrapper import parse_einsum_input
+
+from .contraction import Contraction
+from .rules import Bilinear, Expansion, Linear, bilinear, defrule
+
+
+def _contraction(labels, argnums=(0, 1)):
+    """Factory from ``labels(call) -> (labels_a, labels_b, labels_out)``."""
+
+    def make_product(call):
+        contraction = Contraction(*labels(call))
+        return lambda ws, a, b, a_steps, b_steps: contraction(a, b, a_steps, b_steps)
+
+    return bilinear(make_product, argnums)
+
+
+def _dot_labels(na, nb):
+    """np.dot: the last axis of a with the second to last (or only) axis of b."""
+    a, b = list(range(na)), list(range(na, na + nb))
+    if na == 0 or nb == 0:
+        return a, b, a + b
+    contracted = b[-2] if nb > 1 else b[-1]
+    b[b.index(contracted)] = a[-1]
+    return a, b, a[:-1] + [x for x in b if x != a[-1]]
+
+
+def _tensordot_labels(na, nb, axes):
+    a, b = list(range(na)), list(range(na, na + nb))
+    if na == 0 or nb == 0:
+        return a, b, a + b
+    if isinstance(axes, (int, np.integer)):
+        n = max(int(axes), 0)
+        pairs = list(zip(range(na - n, na), range(n), strict=True))
+    else:
+        first, second = (np.atleast_1d(np.asarray(x, dtype=int)) for x in axes)
+        pairs = [(i % na, j % nb) for i, j in zip(first, second, strict=True)]
+    for i, j in pairs:
+        b[j] = a[i]
+    summed = {a[i] for i, _ in pairs}
+    return a, b, [x for x in a + b if x not in summed]
+
+
+def _dot(call):
+    return _dot_labels(np.ndim(call.args[0]), np.ndim(call.args[1]))
+
+
+def _tensordot(call):
+    axes = call.kwargs.get("axes", call.args[2] if len(call.args) > 2 else 2)
+    return _tensordot_labels(np.ndim(call.args[0]), np.ndim(call.args[1]), axes)
+
+
+def _inner(call):
+    na, nb = np.ndim(call.args[0]), np.ndim(call.args[1])
+    axes = 0 if na == 0 or nb == 0 else ([na - 1], [nb - 1])
+    return _tensordot_labels(na, nb, axes)
+
+
+def _dot_adjoint_0(call):
+    # A |-> dot(A, B) has adjoint G |-> contraction of G with B to the axes of A; arguments (B, G, A_meta, B_meta)
+    a, b, out = _dot_labels(call.args[2][1], np.ndim(call.args[0]))
+    return b, out, a
+
+
+def _dot_adjoint_1(call):
+    a, b, out = _dot_labels(np.ndim(call.args[0]), call.args[3][1])
+    return a, out, b
+
+
+def _tensordot_adjoint_0(call):
+    a, b, out = _tensordot_labels(call.args[3], call.args[4], call.args[2])
+    return b, out, a
+
+
+def _tensordot_adjoint_1(call):
+    a, b, out = _tensordot_labels(call.args[3], call.args[4], call.args[2])
+    return a, out, b
+
+
+defrule(anp.dot, _contraction(_dot))
+defrule(anp.inner, _contraction(_inner))
+defrule(anp.tensordot, _contraction(_tensordot))
+defrule(dot_adjoint_0, _contraction(_dot_adjoint_0))
+defrule(dot_adjoint_1, _contraction(_dot_adjoint_1))
+defrule(tensordot_adjoint_0, _contraction(_tensordot_adjoint_0))
+defrule(tensordot_adjoint_1, _contraction(_tensordot_adjoint_1))
+
+
+def _matmul(call):
+    a, b = call.args[:2]
+    na, nb = np.ndim(a), np.ndim(b)
+    if max(na, nb) <= 2:
+        return _contraction(lambda call: _matmul_labels(na, nb))(call)
+    return bilinear(lambda call: _stacked_matmul(na, nb))(call)
+
+
+def _matmul_labels(na, nb):
+    a = [1] if na == 1 else [0, 1]
+    b = [1] if nb == 1 else [1, 2]
+    return a, b, [x for x in a + b if x != 1]
+
+
+def _stacked_matmul(na, nb):
+    """np.matmul over stacks, whose leading axes broadcast: unit axes go between the step axis and the stack."""
+    ndim = max(na, nb, 2)
+
+    def padded(x, n, has_steps, row):
+        if n == 1:
+            x = x[..., None, :] if row else x[..., :, None]
+            n = 2
+        if has_steps and n < ndim:
+            x = x.reshape(x.shape[:1] + (1,) * (ndim - n) + x.shape[1:])
+        return x
+
+    def product(ws, a, b, a_steps, b_steps):
+        out = np.matmul(padded(a, na, a_steps, True), padded(b, nb, b_steps, False))
+        if na == 1:
+            out = out[..., 0, :]
+        return out[..., 0] if nb == 1 else out
+
+    return product
+
+
+defrule(anp.matmul, _matmul)
+
+
+# ---- einsum ----
+
+
+def _einsum(call):
+    inputs, output, operands = parse_einsum_input(*call.args)
+    inputs = inputs.split(",")
+    is_string = isinstance(call.args[0], str)
+    traced = [argnum - 1 if is_string else argnum // 2 for argnum in call.argnums]
+    if len(operands) > 2:
+        return Expansion(lambda value, *args, **kwargs: _pairwise(inputs, output, parse_einsum_input(*args)[2]))
+    step = next(c for c in string.ascii_letters if c not in set("".join(inputs) + output))
+    if len(operands) == 1:
+        subscripts = f"{step}{inputs[0]}->{step}{output}"
+        return Linear(lambda ws, x: np.einsum(subscripts, x))
+    product = _einsum_product(inputs, output, operands, step)
+    if len(traced) == 2:
+        return Bilinear(product)
+    constant = np.asarray(operands[1 - traced[0]])
+    if traced[0] == 0:
+        return Linear(lambda ws, x: product(ws, x, constant, True, False))
+    return Linear(lambda ws, x: product(ws, constant, x, False, True))
+
+
+def _einsum_product(inputs, output, operands, step):
+    """Product of two operands; by einsum itself where a unit axis is broadcast, else as a matrix product."""
+    sizes = {}
+    for subscripts, x in zip(inputs, operands, strict=True):
+        for c, n in zip(subscripts, np.shape(x), strict=True):
+            sizes.setdefault(c, set()).add(n)
+    if all(len(n) == 1 for n in sizes.values()):
+        contraction = Contraction(*([ord(c) for c in s] for s in (*inputs, output)))
+        return lambda ws, a, b, a_steps, b_steps: contraction(a, b, a_steps, b_steps)
+
+    def product(ws, a, b, a_steps, b_steps):
+        sa, sb = step * a_steps + inputs[0], step * b_steps + inputs[1]
+        return np.einsum(f"{sa},{sb}->{step * (a_steps or b_steps)}{output}", a, b)
+
+    return product
+
+
+def _pairwise(inputs, output, operands):
+    """einsum of many operands as a chain of products of two."""
+    subscripts, result = inputs[0], operands[0]
+    for i in range(1, len(operands)):
+        later = set("".join(inputs[i + 1 :]) + output)
+        made = output if i == len(operands) - 1 else "".join(c for c in dict.fromkeys(subscripts + inputs[i]) if c in later)
+        result = anp.einsum(f"{subscripts},{inputs[i]}->{made}", result, operands[i])
+        subscripts = made
+    return result
+
+
+defrule(anp.einsum, _einsum)

@@ -1,0 +1,94 @@
+"""Kernels of the bookkeeping that reverse mode leaves behind: sums of many terms, and additions into a few entries."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .series import add_coefficients
+
+__all__ = ["Accumulation", "SparseTerm", "sparse_index"]
+
+
+class SparseTerm(NamedTuple):
+    """The coefficient of an ``untake``: values to be added at an index of a larger array."""
+
+    index: object
+    values: np.ndarray
+
+
+class SparseIndex:
+    """An index in front of which a step axis stands; ``add`` is ``out[:, index] += values``."""
+
+    def __init__(self, index, shape):
+        if isinstance(index, list):
+            index = np.array(index, dtype=np.int64) if not index or not isinstance(index[0], slice) else tuple(index)
+        self.simple = _is_basic(index)
+        if self.simple:
+            index = index if isinstance(index, tuple) else (index,)
+            self.where = (slice(None), *index)
+            return
+        # advanced indices are resolved once to flat positions, by applying them to the positions themselves
+        flat = np.arange(int(np.prod(shape))).reshape(shape)[index].ravel()
+        self.where = flat
+        self.unique = len(np.unique(flat)) == len(flat)
+        self.size = int(np.prod(shape))
+
+    def add(self, out, values):
+        """Add values ``(n_steps, ...)`` into ``out`` ``(n_steps, *shape)``, which is C-contiguous."""
+        if self.simple:
+            out[self.where] += values
+            return
+        n_steps = out.shape[0]
+        out = out.reshape(n_steps, self.size)
+        values = values.reshape(n_steps, -1)
+        if self.unique:
+            out[:, self.where] += values
+        else:
+            np.add.at(out.T, self.where, values.T)
+
+
+def sparse_index(index, shape):
+    """The index of an ``untake`` into an array of the shape."""
+    return SparseIndex(index, shape)
+
+
+def _is_basic(index):
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(p is None or p is Ellipsis or isinstance(p, (int, np.integer, slice)) for p in parts) and not any(
+        isinstance(p, (bool, np.bool_)) for p in parts
+    )
+
+
+class Accumulation:
+    """``y_k = sum_i x_{i,k}``; terms are arrays of the result's shape, containers or :class:`SparseTerm`."""
+
+    is_linear = True
+    reads_result = False
+
+    def __init__(self, value):
+        self.shape = None if isinstance(value, (tuple, list, dict)) else np.shape(value)
+
+    def apply(self, ws, *terms):
+        terms = [t for t in terms if t is not None]
+        if self.shape is None:
+            total = None
+            for t in terms:
+                total = add_coefficients(ws, total, t)
+            return total
+        dense = [t for t in terms if not isinstance(t, SparseTerm)]
+        sparse = [t for t in terms if isinstance(t, SparseTerm)]
+        if len(dense) == 1 and not sparse:
+            return dense[0]
+        dtype = np.result_type(*(t.values if isinstance(t, SparseTerm) else t for t in terms))
+        out = ws.empty((ws.n_steps, *self.shape), dtype)
+        if len(dense) > 1:
+            np.add(dense[0], dense[1], out=out)
+            for t in dense[2:]:
+                np.add(out, t, out=out)
+        elif dense:
+            out[...] = dense[0]
+        else:
+            out[...] = 0.0
+        for t in sparse:
+            t.index.add(out, t.values)
+        return out
