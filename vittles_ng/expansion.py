@@ -44,8 +44,8 @@ class ParametricSensitivityTaylorExpansion:
     order : int
         Highest order that may be asked for, from 1.
     hess_solver : callable, solver or matrix, default=None
-        ``v -> H^{-1} v``, an object with ``solve(rhs)``, or ``H`` itself; checked with one random vector. Default: ``H`` is
-        formed from the tape and factored.
+        ``v -> H^{-1} v``, an object with ``solve(rhs)``, or ``H`` itself; checked with one random vector. Default:
+        ``H`` is formed from the tape and factored.
     optimum_tol : float, default=1e-8
         Largest Newton step allowed at the base point: ``|step_i| <= optimum_tol (1 + |input_i|)``.
     solver : {"auto", "cholesky", "lu", "cholmod", "superlu", "cg"}, default="auto"
@@ -128,8 +128,8 @@ class ParametricSensitivityTaylorExpansion:
         optimum_tol : float, default=1e-8
             Largest Newton decrement ``sqrt(g^T H^{-1} g)`` allowed, relative to ``sqrt(1 + |objective|)``.
         polish_optimum : bool, default=False
-            Whether to go on to the optimum by Newton steps first; the base point is then the polished one (a new tape, a
-            new factor), see ``input_val0``.
+            Whether to go on to the optimum by Newton steps first; the base point is then the polished one (a new tape,
+            a new factor), see ``input_val0``.
 
         The other parameters are the constructor's.
 
@@ -161,7 +161,8 @@ class ParametricSensitivityTaylorExpansion:
         self._order = _checked_order(order)
         if sparsity is not None:
             raise NotImplementedError(
-                f"sparsity={sparsity!r}: only dense Hessians are formed; pass sparsity=None, or a factor as hess_solver."
+                f"sparsity={sparsity!r}: only dense Hessians are formed; pass sparsity=None, "
+                "or a factor as hess_solver."
             )
         if not optimum_tol > 0:
             raise ValueError(f"optimum_tol must be positive, got {optimum_tol}.")
@@ -169,6 +170,7 @@ class ParametricSensitivityTaylorExpansion:
         self.solver = _make_solver(problem, hess_solver, solver)
         problem.check_solution(self.solver.solve(problem.residual0), optimum_tol)
         self._directions = OrderedDict()
+        self._idle = {}  # workspaces not in use, by number of steps
         self._lock = threading.Lock()
 
     # ---- what it is ----
@@ -281,7 +283,8 @@ class ParametricSensitivityTaylorExpansion:
             new = new.reshape(-1, hyper.size) if is_batch else new.reshape(1, -1)
         if new.shape[1] != hyper.size:
             raise ShapeError(
-                f"new_hyper_val has shape {np.shape(new_hyper_val)}: ({hyper.size},) or (n_steps, {hyper.size}) is needed."
+                f"new_hyper_val has shape {np.shape(new_hyper_val)}: "
+                f"({hyper.size},) or (n_steps, {hyper.size}) is needed."
             )
         return new - hyper.flat0, is_batch
 
@@ -301,11 +304,13 @@ class ParametricSensitivityTaylorExpansion:
             powers = powers * sign ** np.arange(1, len(terms) + 1)[:, None]
             terms[:, moving] = series[:, None, :] * powers[:, :, None]
             return
-        block = int(np.clip(40_000 // self._problem.recorded.size, min(8, 1 + 2 * 10**7 // self._problem.recorded.size), 512))
+        block = _block_size(self._problem.recorded.size)
         for start in range(0, len(units), block):
             stop = min(start + block, len(units))
-            series = np.stack(self._extend(self._start(stop - start), units[start:stop], [], len(terms)))
+            replay = self._start(stop - start)
+            series = np.stack(self._extend(replay, units[start:stop], [], len(terms)))
             terms[:, moving[start:stop]] = series * powers[:, start:stop, None]
+            self._retire(replay)
 
     def _is_one_direction(self, units, scale):
         """Whether all unit directions are plus or minus the first, to the rounding of forming the steps."""
@@ -326,12 +331,24 @@ class ParametricSensitivityTaylorExpansion:
             series = self._extend(replay, unit[None, :], series, order)
         with self._lock:
             self._directions[key] = replay, series
-            while len(self._directions) > _DIRECTIONS_KEPT:
-                self._directions.popitem(last=False)
+            n_old = len(self._directions) - _DIRECTIONS_KEPT
+            evicted = [self._directions.popitem(last=False)[1] for _ in range(n_old)]
+        for old, _ in evicted:
+            self._retire(old)
         return np.concatenate(series[:order])
 
     def _start(self, n_steps):
-        return self._problem.recorded.start(n_steps)
+        with self._lock:
+            idle = self._idle.get(n_steps)
+            ws = idle.pop() if idle else None
+        return self._problem.recorded.start(n_steps, ws)
+
+    def _retire(self, replay):
+        """Keep the workspace of a replay that is done with."""
+        with self._lock:
+            idle = self._idle.setdefault(replay.ws.n_steps, [])
+            if len(idle) < 2:
+                idle.append(replay.ws)
 
     def _extend(self, replay, directions, series, order):
         """The recursion: ``input_k = -H^{-1} r_k`` up to an order, for a batch of directions (n_steps, n_hyper)."""
@@ -342,11 +359,7 @@ class ParametricSensitivityTaylorExpansion:
                 if r is None:
                     input_k = None
                 else:
-                    if not np.all(np.isfinite(r)):
-                        raise NonFiniteError(
-                            f"the coefficient of order {k} is NaN or infinite in {np.sum(~np.isfinite(r).all(axis=1))} "
-                            f"of {len(r)} directions: the series does not exist there or overflows; use max_order={k - 1}."
-                        )
+                    _check_finite(r, k)
                     input_k = -self._solve(r)
                 replay.correct(input_k)
                 series.append(np.zeros((len(directions), self._problem.input.size)) if input_k is None else input_k)
@@ -354,6 +367,20 @@ class ParametricSensitivityTaylorExpansion:
 
     def _solve(self, r):
         return self.solver.solve(r[0])[None, :] if len(r) == 1 else self.solver.solve(r.T).T
+
+
+def _block_size(size):
+    """Steps in a block: coefficients of a block stay in cache, or at least share each pass over a large matrix."""
+    return int(np.clip(40_000 // size, min(8, 1 + 20_000_000 // size), 512))
+
+
+def _check_finite(r, k):
+    if not np.all(np.isfinite(r)):
+        bad = np.sum(~np.isfinite(r).all(axis=1))
+        raise NonFiniteError(
+            f"the coefficient of order {k} is NaN or infinite in {bad} of {len(r)} directions: "
+            f"the series overflows or does not exist there; use max_order={k - 1}."
+        )
 
 
 def _checked_order(order, name="order"):
@@ -370,7 +397,9 @@ def _refuse(unsupported):
         raise TypeError("forward_mode: the engine has one mode, Taylor arithmetic; leave the argument out.")
     for name in unsupported:
         if name in ("max_input_order", "max_hyper_order"):
-            raise TypeError(f"{name}: the engine never drops derivatives; use vittles_ng.baselines.NestedJVPTaylorExpansion.")
+            raise TypeError(
+                f"{name}: the engine never drops derivatives; use vittles_ng.baselines.NestedJVPTaylorExpansion."
+            )
         if name == "force":
             raise TypeError("force: no derivative arrays are formed, nothing needs forcing; leave the argument out.")
         raise TypeError(f"unexpected keyword argument '{name}'.")
@@ -384,7 +413,7 @@ def _make_solver(problem, given, solver):
         return as_solver(given, n, matrix=problem.jacobian_product, solver=solver, **claims)
     if solver == "cg":
         if not problem.is_objective:
-            raise ValueError("solver='cg' needs a symmetric positive definite matrix: use 'lu' for an estimating equation.")
+            raise ValueError("solver='cg' needs a symmetric matrix: use 'lu' for an estimating equation.")
         return ConjugateGradient(problem.jacobian_product, n)
     return choose_solver(problem.jacobian(), solver, **claims)
 

@@ -1,7 +1,8 @@
 """The estimating equation at its base point: flattened, recorded once, checked.
 
-Requires ``G(input_val0, hyper_val0) == 0``. Inside the package inputs and hypers are flat vectors; a user's nested dicts,
-lists and tuples of arrays are flattened here, at the boundary, in the order of ``autograd.misc.flatten`` (dict keys sorted).
+Requires ``G(input_val0, hyper_val0) == 0``. Inside the package inputs and hypers are flat vectors; a user's nested
+dicts, lists and tuples of arrays are flattened here, at the boundary, in the order of ``autograd.misc.flatten`` (dict
+keys sorted).
 """
 
 import autograd.numpy as anp
@@ -42,7 +43,8 @@ class Structure:
 
     def flatten(self, value):
         """A value of the same structure as a flat float vector, a copy."""
-        leaves = [_as_float(leaf, self.name) for leaf in _leaves(value if self.template is not None else np.array(value))]
+        leaves = _leaves(value if self.template is not None else np.array(value))
+        leaves = [_as_float(leaf, self.name) for leaf in leaves]
         flat = np.concatenate([leaf.ravel() for leaf in leaves]) if leaves else np.zeros(0)
         if not np.all(np.isfinite(flat)):
             bad = np.flatnonzero(~np.isfinite(flat))
@@ -153,7 +155,7 @@ class Problem:
                 raise IndependentError(
                     f"the {what}{chr(39) + 's gradient' if self.is_objective else ''} does not depend on the "
                     f"{'input' if argnum == 0 else 'hyper'} ({structure.name}): "
-                    "check the order of the arguments, function(input, hyper), and that it is written in autograd.numpy."
+                    "check the order of the arguments, function(input, hyper), and that it uses autograd.numpy."
                 )
 
     def at(self, input_flat):
@@ -219,8 +221,8 @@ class Problem:
         """Raise unless the Newton step ``H^{-1} G`` at the base point is small.
 
         For an objective the Newton decrement ``sqrt(G^T H^{-1} G)``, whose half square is the decrease that is left,
-        must be at most ``tol sqrt(1 + |objective|)``; it does not depend on the scaling of the inputs. For an estimating
-        equation every component of the step must be, ``|step_i| <= tol (1 + |input_i|)``.
+        must be at most ``tol sqrt(1 + |objective|)``; it does not depend on the scaling of the inputs. For an
+        estimating equation every component of the step must be, ``|step_i| <= tol (1 + |input_i|)``.
         """
         size = np.abs(step) / (1.0 + np.abs(self.input.flat0))
         worst = int(np.argmax(size))

@@ -1,10 +1,12 @@
 """Products of two arrays that sum over shared axes, as matrix products.
 
 Every bilinear primitive on arrays (dot, matmul, tensordot, inner, outer, kron, einsum of two operands and the adjoints
-autograd adds to them) is ``out[o] = sum_c a[..] b[..]`` for labelled axes. Labels found in both operands and in the result
-are shared, labels found in both and not in the result are contracted, the rest is free. The operands are brought to
-``(shared, free_a, contracted) @ (shared, contracted, free_b)``, which is one GEMM, or a stack of them.
+autograd adds to them) is ``out[o] = sum_c a[..] b[..]`` for labelled axes. Labels found in both operands and in the
+result are shared, labels found in both and not in the result are contracted, the rest is free. The operands are brought
+to ``(shared, free_a, contracted) @ (shared, contracted, free_b)``, which is one GEMM, or a stack of them.
 """
+
+import math
 
 import numpy as np
 
@@ -28,6 +30,18 @@ class Contraction:
 
     def __call__(self, a, b, a_has_steps, b_has_steps):
         """The product; the result has a leading step axis where an operand has."""
+        plan = self._plan(a_has_steps, b_has_steps)
+        return plan.join(plan.arranged(a, 0), plan.arranged(b, 1))
+
+    def bound(self, constant, position):
+        """``f(x)`` with the operand at ``position`` a constant, arranged once, and x with a step axis."""
+        plan = self._plan(position == 1, position == 0)
+        fixed = plan.arranged(constant, position)
+        if position == 0:
+            return lambda x: plan.join(fixed, plan.arranged(x, 1))
+        return lambda x: plan.join(plan.arranged(x, 0), fixed)
+
+    def _plan(self, a_has_steps, b_has_steps):
         key = (a_has_steps, b_has_steps)
         plan = self._plans.get(key)
         if plan is None:
@@ -36,7 +50,7 @@ class Contraction:
             lb = (STEP, *lb) if b_has_steps else lb
             lo = (STEP, *lo) if a_has_steps or b_has_steps else lo
             plan = self._plans[key] = _Plan(la, lb, lo)
-        return plan(a, b)
+        return plan
 
 
 class _Plan:
@@ -46,8 +60,10 @@ class _Plan:
         self.diagonals = [_diagonal(labels) for labels in (la, lb)]
         la, lb = _unique(la), _unique(lb)
         # an axis that only one operand has and that the result lacks is summed first
-        self.sum_a = tuple(i for i, x in enumerate(la) if x not in lb and x not in lo)
-        self.sum_b = tuple(i for i, x in enumerate(lb) if x not in la and x not in lo)
+        self.sums = [
+            tuple(i for i, x in enumerate(mine) if x not in other and x not in lo)
+            for mine, other in ((la, lb), (lb, la))
+        ]
         la = [x for x in la if x in lb or x in lo]
         lb = [x for x in lb if x in la or x in lo]
         shared = [x for x in lo if x in la and x in lb]
@@ -55,47 +71,39 @@ class _Plan:
         free_a = [x for x in lo if x in la and x not in lb]
         free_b = [x for x in lo if x in lb and x not in la]
         self.swap = bool(contracted and free_a and free_b) and lo.index(free_b[0]) < lo.index(free_a[0])
-        self.perm_a = [la.index(x) for x in shared + free_a + contracted]
-        self.perm_b = [lb.index(x) for x in shared + contracted + free_b]
-        self.n = (len(shared), len(free_a), len(contracted), len(free_b))
+        self.perms = (
+            [la.index(x) for x in shared + free_a + contracted],
+            [lb.index(x) for x in shared + contracted + free_b],
+        )
+        self.n_shared, self.n_free_a, self.n_contracted = len(shared), len(free_a), len(contracted)
         made = shared + (free_b + free_a if self.swap else free_a + free_b)
         perm = [made.index(x) for x in lo]
         self.perm_out = None if perm == list(range(len(perm))) else perm
 
-    def __call__(self, a, b):
-        for diagonal, which in zip(self.diagonals, (0, 1), strict=True):
-            if diagonal is not None:
-                if which == 0:
-                    a = np.einsum(a, diagonal[0], diagonal[1])
-                else:
-                    b = np.einsum(b, diagonal[0], diagonal[1])
-        if self.sum_a:
-            a = a.sum(axis=self.sum_a)
-        if self.sum_b:
-            b = b.sum(axis=self.sum_b)
-        a, b = a.transpose(self.perm_a), b.transpose(self.perm_b)
-        s, fa, c, _ = self.n
-        shared, free_a, inner = a.shape[:s], a.shape[s : s + fa], a.shape[s + fa :]
-        free_b = b.shape[s + c :]
-        if not inner:  # nothing is summed: a broadcast product
+    def arranged(self, x, position):
+        """An operand as the stack of matrices that is multiplied, and the shapes of its parts."""
+        if self.diagonals[position] is not None:
+            x = np.einsum(x, *self.diagonals[position])
+        if self.sums[position]:
+            x = x.sum(axis=self.sums[position])
+        x = x.transpose(self.perms[position])
+        s = self.n_shared
+        middle = s + (self.n_free_a if position == 0 else self.n_contracted)
+        shared, left, right = x.shape[:s], x.shape[s:middle], x.shape[middle:]
+        if self.n_contracted:
+            x = x.reshape(((math.prod(shared),) if s else ()) + (math.prod(left), math.prod(right)))
+        return x, shared, left, right
+
+    def join(self, a, b):
+        """The product of two arranged operands."""
+        (a, shared, free_a, _), (b, _, _, free_b) = a, b
+        if not self.n_contracted:  # nothing is summed: a broadcast product
             out = a.reshape(shared + free_a + (1,) * len(free_b)) * b.reshape(shared + (1,) * len(free_a) + free_b)
+        elif self.swap:  # (A B)^T = B^T A^T gives the order of axes that is wanted without a copy
+            out = np.matmul(b.swapaxes(-1, -2), a.swapaxes(-1, -2)).reshape(shared + free_b + free_a)
         else:
-            ns, na, nc, nb = _size(shared), _size(free_a), _size(inner), _size(free_b)
-            lead = (ns,) if s else ()
-            a = a.reshape(lead + (na, nc))
-            b = b.reshape(lead + (nc, nb))
-            if self.swap:  # (A B)^T = B^T A^T gives the order of axes that is wanted without a copy
-                out = np.matmul(b.swapaxes(-1, -2), a.swapaxes(-1, -2)).reshape(shared + free_b + free_a)
-            else:
-                out = np.matmul(a, b).reshape(shared + free_a + free_b)
+            out = np.matmul(a, b).reshape(shared + free_a + free_b)
         return out if self.perm_out is None else out.transpose(self.perm_out)
-
-
-def _size(shape):
-    n = 1
-    for m in shape:
-        n *= m
-    return n
 
 
 def _unique(labels):

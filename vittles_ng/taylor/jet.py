@@ -13,20 +13,20 @@ __all__ = ["defjet", "jet"]
 def jet(fun, *series):
     """Push truncated Taylor series through a function.
 
-    With arguments ``x_i(t) = sum_k x_{i,k} t^k`` the result is the series of ``fun(x_1(t), x_2(t), ...)`` to the same order.
-    Coefficients are normalised, ``c[k] = (1/k!) d^k x / dt^k``, not scaled by k!.
+    With arguments ``x_i(t) = sum_k x_{i,k} t^k`` the result is the series of ``fun(x_1(t), x_2(t), ...)`` to the same
+    order. Coefficients are normalised, ``c[k] = (1/k!) d^k x / dt^k``, not scaled by k!.
 
     Parameters
     ----------
     fun : callable
         A function of arrays written in ``autograd.numpy``; gradients may be taken inside. It is run once, at the
         arguments' order 0.
-    *series : array_like of shape (order + 1, *shape)
+    *series : array_like of shape (order + 1, ...)
         One series per argument, all of one order.
 
     Returns
     -------
-    ndarray of shape (order + 1, *out), or a tuple of them
+    ndarray of shape (order + 1, ...), or a tuple of them
         A tuple where ``fun`` returns a tuple or list. An output that does not depend on the arguments has zeros from
         order 1 on.
 
@@ -72,7 +72,7 @@ def jet(fun, *series):
 def _checked(series):
     series = np.asarray(series)
     if series.ndim == 0:
-        raise ShapeError("a series has shape (order + 1, *shape), got a scalar.")
+        raise ShapeError("a series has shape (order + 1, ...), got a scalar.")
     if not np.issubdtype(series.dtype, np.inexact):
         series = series.astype(np.float64)
     if not np.all(np.isfinite(series)):
@@ -117,8 +117,8 @@ def defjet(primitive, rule):
     primitive : callable
         Made with ``autograd.extend.primitive``. For use in an objective it also needs autograd's ``defvjp``.
     rule : callable
-        ``rule(k, y, *args, **kwargs) -> y_k``, called for k = 1, 2, .... ``y`` is the list ``[y_0, ..., y_{k-1}]`` of the
-        result's coefficients; a traced argument arrives as the list ``[x_0, ..., x_k]`` of its coefficients, any
+        ``rule(k, y, *args, **kwargs) -> y_k``, called for k = 1, 2, .... ``y`` is the list ``[y_0, ..., y_{k-1}]`` of
+        the result's coefficients; a traced argument arrives as the list ``[x_0, ..., x_k]`` of its coefficients, any
         other as it was passed. ``x_0`` and ``y_0`` have the shape of the value, all others a leading step axis:
         elementwise arithmetic between them broadcasts. ``y_k`` may read ``x_k`` only linearly, as Taylor arithmetic
         does. The arrays must not be written into.

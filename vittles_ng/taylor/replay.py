@@ -1,10 +1,10 @@
 """Replay of a tape: the coefficients of every node, order by order.
 
 At order k with the solved-for argument's coefficient taken as zero, every node's ``c_k`` is formed once
-(:meth:`Replay.coefficient`); the outputs give ``r_k``. After the solve, ``c_k`` is linear in the missing coefficient, and only
-that linear part is added (:meth:`Replay.correct`), and only at nodes whose ``c_k`` will be read again: operands of
-nonlinear rules, results that their own rule reads, and what lies on the way to them. For a model that is a function of
-``X @ theta`` this is one product with X and one with its transpose per order.
+(:meth:`Replay.coefficient`); the outputs give ``r_k``. After the solve, ``c_k`` is linear in the missing coefficient,
+and only that linear part is added (:meth:`Replay.correct`), and only at nodes whose ``c_k`` will be read again:
+operands of nonlinear rules, results that their own rule reads, and what lies on the way to them. For a model that is a
+function of ``X @ theta`` this is one product with X and one with its transpose per order.
 """
 
 import numpy as np
@@ -79,17 +79,16 @@ class Replay:
     Parameters
     ----------
     plan : Plan
-    n_steps : int
+    ws : Workspace
+        Where coefficients live; of the batch's number of steps, used by one thread at a time.
     """
 
-    def __init__(self, plan, n_steps):
+    def __init__(self, plan, ws):
         self.plan = plan
-        self.ws = Workspace(n_steps)
+        self.ws = ws
         tape = plan.tape
         self.series = [[v] if kept else None for v, kept in zip(tape.values, plan.kept, strict=True)]
-        self.aux = [
-            kernel.start() if kernel is not None and not kernel.is_linear else None for kernel in tape.kernels
-        ]
+        self.aux = [kernel.start() if kernel is not None and not kernel.is_linear else None for kernel in tape.kernels]
         self.now = None  # coefficients of the present order
         self.order = 0
 
@@ -183,9 +182,10 @@ class Recorded:
         depends = tape.depends_on(argnum)
         return any(node is not None and depends[node] for node, _ in tape.outputs)
 
-    def start(self, n_steps):
-        """A fresh replay for a batch of steps."""
-        replays = [Replay(plan, n_steps) for plan in self._plans]
+    def start(self, n_steps, ws=None):
+        """A fresh replay for a batch of steps; ``ws`` is a workspace of that size to use again."""
+        ws = Workspace(n_steps) if ws is None else ws
+        replays = [Replay(plan, ws) for plan in self._plans]
         return replays[0] if len(replays) == 1 else _Compared(replays, self)
 
 
@@ -195,6 +195,7 @@ class _Compared:
     def __init__(self, replays, recorded):
         self.replays = replays
         self.recorded = recorded
+        self.ws = replays[0].ws
 
     def coefficient(self, given):
         """As :meth:`Replay.coefficient`; raises where the choice of branch changes the series."""

@@ -2,11 +2,11 @@
 
 A rule gives ONE coefficient: ``y_k`` of the result from the operands' ``x_0..x_k`` and the result's ``y_0..y_{k-1}``.
 The table maps an autograd primitive to a *factory*, called once per recorded call with a :class:`Call`; it returns a
-*kernel*, or an :class:`Expansion` that spells the primitive in terms of others. Kernels are immutable; they may precompute
-from order 0 what they like. What a replay adds lives in the replay.
+*kernel*, or an :class:`Expansion` that spells the primitive in terms of others. Kernels are immutable; they may
+precompute from order 0 what they like. What a replay adds lives in the replay.
 
-Conventions (see :mod:`.series`): ``c_0`` has the shape of the value, ``c_k`` a leading step axis; None is zero; a kernel
-never writes into its operands. Sources: Griewank & Walther, "Evaluating Derivatives" (2008), ch. 13.
+Conventions (see :mod:`.series`): ``c_0`` has the shape of the value, ``c_k`` a leading step axis; None is zero; a
+kernel never writes into its operands. Sources: Griewank & Walther, "Evaluating Derivatives" (2008), ch. 13.
 """
 
 from dataclasses import dataclass, field
@@ -208,8 +208,8 @@ class Bilinear(Nonlinear):
 def bilinear(make_product, argnums=(0, 1)):
     """Factory of a rule that is linear in each of two arguments.
 
-    ``make_product(call)`` returns ``product(ws, a, b, a_has_steps, b_has_steps)``; where only one argument is traced the
-    rule is linear.
+    ``make_product(call)`` returns ``product(ws, a, b, a_has_steps, b_has_steps)``; where only one argument is traced
+    the rule is linear.
     """
     first, second = argnums
 
@@ -368,8 +368,8 @@ class Derivatives(Nonlinear):
 class LogAntiderivative(Nonlinear):
     """``y' = exp(u - y) x'``: a logarithm of an integral, ``u`` the log-density (logcdf, logsf), safe in the tails.
 
-    With ``e = exp(u - y)``: ``k y_k = sum_j j x_j e_{k-j}`` and ``k e_k = sum_j j (u_j - y_j) e_{k-j}``. ``sign`` is -1 for a
-    survival function. Operands: ``u`` and ``x``.
+    With ``e = exp(u - y)``: ``k y_k = sum_j j x_j e_{k-j}`` and ``k e_k = sum_j j (u_j - y_j) e_{k-j}``. ``sign`` is -1
+    for a survival function. Operands: ``u`` and ``x``.
     """
 
     reads_result = True

@@ -248,7 +248,8 @@ def _traced_exponent(call):
     zero = x0 == 0.0
     if np.any(x0 < 0.0):
         raise NonSmoothError(
-            f"power: {np.min(x0):.3g} ** y with a traced exponent is not real around the base point: use a positive base."
+            f"power: {np.min(x0):.3g} ** y with a traced exponent is not real around the base point: "
+            "use a positive base."
         )
     if not np.any(zero):
         return Expansion(lambda value, x, y: anp.exp(y * anp.log(x)))

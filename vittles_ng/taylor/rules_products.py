@@ -14,14 +14,17 @@ from .contraction import Contraction
 from .rules import Bilinear, Expansion, Linear, bilinear, defrule
 
 
-def _contraction(labels, argnums=(0, 1)):
-    """Factory from ``labels(call) -> (labels_a, labels_b, labels_out)``."""
+def _contraction(labels):
+    """Factory from ``labels(call) -> (labels_a, labels_b, labels_out)`` of the first two arguments."""
+    return lambda call: contracted(Contraction(*labels(call)), call.args[0], call.args[1], call.argnums)
 
-    def make_product(call):
-        contraction = Contraction(*labels(call))
-        return lambda ws, a, b, a_steps, b_steps: contraction(a, b, a_steps, b_steps)
 
-    return bilinear(make_product, argnums)
+def contracted(contraction, a, b, argnums):
+    """Kernel of a contraction of a with b, of which those in ``argnums`` are traced."""
+    if argnums == (0, 1):
+        return Bilinear(lambda ws, a, b, a_steps, b_steps: contraction(a, b, a_steps, b_steps))
+    product = contraction.bound(np.asarray(b if argnums == (0,) else a), 1 - argnums[0])
+    return Linear(lambda ws, x: product(x))
 
 
 def _dot_labels(na, nb):
@@ -147,30 +150,33 @@ def _einsum(call):
     if len(operands) == 1:
         subscripts = f"{step}{inputs[0]}->{step}{output}"
         return Linear(lambda ws, x: np.einsum(subscripts, x))
-    product = _einsum_product(inputs, output, operands, step)
-    if len(traced) == 2:
-        return Bilinear(product)
-    constant = np.asarray(operands[1 - traced[0]])
-    if traced[0] == 0:
-        return Linear(lambda ws, x: product(ws, x, constant, True, False))
-    return Linear(lambda ws, x: product(ws, constant, x, False, True))
+    operands = [np.asarray(x) for x in operands]
+    if all(len(sizes) == 1 for sizes in _sizes(inputs, operands).values()):
+        return contracted(Contraction(*([ord(c) for c in s] for s in (*inputs, output))), *operands, tuple(traced))
+    return _broadcast_einsum(inputs, output, operands, traced, step)
 
 
-def _einsum_product(inputs, output, operands, step):
-    """Product of two operands; by einsum itself where a unit axis is broadcast, else as a matrix product."""
+def _sizes(inputs, operands):
+    """Every size that a letter has among the operands."""
     sizes = {}
     for subscripts, x in zip(inputs, operands, strict=True):
-        for c, n in zip(subscripts, np.shape(x), strict=True):
+        for c, n in zip(subscripts, x.shape, strict=True):
             sizes.setdefault(c, set()).add(n)
-    if all(len(n) == 1 for n in sizes.values()):
-        contraction = Contraction(*([ord(c) for c in s] for s in (*inputs, output)))
-        return lambda ws, a, b, a_steps, b_steps: contraction(a, b, a_steps, b_steps)
+    return sizes
+
+
+def _broadcast_einsum(inputs, output, operands, traced, step):
+    """A product of two operands in which a unit axis is broadcast: by einsum itself."""
 
     def product(ws, a, b, a_steps, b_steps):
         sa, sb = step * a_steps + inputs[0], step * b_steps + inputs[1]
         return np.einsum(f"{sa},{sb}->{step * (a_steps or b_steps)}{output}", a, b)
 
-    return product
+    if len(traced) == 2:
+        return Bilinear(product)
+    if traced[0] == 0:
+        return Linear(lambda ws, x: product(ws, x, operands[1], True, False))
+    return Linear(lambda ws, x: product(ws, operands[0], x, False, True))
 
 
 def _pairwise(inputs, output, operands):
@@ -178,7 +184,11 @@ def _pairwise(inputs, output, operands):
     subscripts, result = inputs[0], operands[0]
     for i in range(1, len(operands)):
         later = set("".join(inputs[i + 1 :]) + output)
-        made = output if i == len(operands) - 1 else "".join(c for c in dict.fromkeys(subscripts + inputs[i]) if c in later)
+        made = (
+            output
+            if i == len(operands) - 1
+            else "".join(c for c in dict.fromkeys(subscripts + inputs[i]) if c in later)
+        )
         result = anp.einsum(f"{subscripts},{inputs[i]}->{made}", result, operands[i])
         subscripts = made
     return result

@@ -2,10 +2,11 @@
 
 A series is a Python list ``[c_0, c_1, ...]`` of normalised Taylor coefficients ``c_k = (1/k!) d^k x / dt^k``.
 ``c_0`` is the value at the base point and has the shape of the value; ``c_k`` for k >= 1 carries a leading step axis,
-shape ``(n_steps, *shape)``, because all steps of a batch share the base point. ``None`` stands for a coefficient that is
-known to be zero. The coefficient of a tuple, list or dict is a dict from position or key to coefficient.
+shape ``(n_steps, *shape)``, because all steps of a batch share the base point. ``None`` stands for a coefficient that
+is known to be zero. The coefficient of a tuple, list or dict is a dict from position or key to coefficient.
 """
 
+import math
 import sys
 
 import numpy as np
@@ -13,24 +14,33 @@ import numpy as np
 __all__ = ["Workspace", "add_coefficients", "lift", "product_sum", "self_product"]
 
 _ALIGN = 64  # bytes; NumPy's own 16-byte alignment makes wide vector loads straddle cache lines
-_SMALL = 256  # elements; below this NumPy's small-block cache is as fast
+_SMALL = 256  # elements; below this NumPy's own small-block cache is as fast
+_NOT_POOLED = ()
 
 
-def _lone_count():
-    """What sys.getrefcount says of an array that only a list holds, seen from a loop over that list."""
-    pool = [np.empty(1)]
-    for raw in pool:
-        return sys.getrefcount(raw)
+def _counts_when_free():
+    """What sys.getrefcount says of a pooled array and of the memory behind it when nobody else refers to either."""
+    pool = [_aligned((_SMALL,), np.dtype(np.float64))]
+    for array, raw in pool:
+        return sys.getrefcount(array), sys.getrefcount(raw)
 
 
-_LONE = _lone_count()
+def _aligned(shape, dtype):
+    """An uninitialised aligned array and the buffer that it is a view of."""
+    raw = np.empty(int(np.prod(shape)) * dtype.itemsize + _ALIGN, np.uint8)
+    return np.ndarray(shape, dtype, raw, -raw.ctypes.data % _ALIGN), raw
+
+
+_ARRAY_FREE, _RAW_FREE = _counts_when_free()
+_FLOAT = np.dtype(np.float64)
 
 
 class Workspace:
-    """Aligned buffers that are used again as soon as nothing refers to them.
+    """Aligned arrays that are used again as soon as nothing refers to them.
 
-    A buffer is free when its only reference is the pool's own: every array handed out, and every view of one, has the
-    buffer as its ``base`` and so holds a reference. One workspace belongs to one replay, in one thread.
+    A pooled array is free when nobody but the pool refers to it, and nobody but itself to the memory behind it: NumPy
+    makes that memory the ``base`` of every view, so a view that outlives the array keeps it from being handed out. One
+    workspace belongs to one replay, in one thread.
 
     Parameters
     ----------
@@ -44,31 +54,22 @@ class Workspace:
         self.n_steps = n_steps
         self._pools = {}
 
-    def empty(self, shape, dtype=np.float64):
+    def empty(self, shape, dtype=_FLOAT):
         """An uninitialised array of the shape."""
-        size = 1
-        for n in shape:
-            size *= n
-        if size < _SMALL:
-            return np.empty(shape, dtype)
-        dtype = np.dtype(dtype)
-        nbytes = size * dtype.itemsize
-        pool = self._pools.get(nbytes)
+        pool = self._pools.get((shape, dtype))
         if pool is None:
-            pool = self._pools[nbytes] = []
-        for raw in pool:
-            if sys.getrefcount(raw) == _LONE:
-                break
-        else:
-            raw = np.empty(nbytes + _ALIGN, np.uint8)
-            pool.append(raw)
-        start = -raw.ctypes.data % _ALIGN
-        return np.ndarray(shape, dtype, raw, start)
+            pool = self._pools[shape, dtype] = [] if math.prod(shape) >= _SMALL else _NOT_POOLED
+        if pool is _NOT_POOLED:
+            return np.empty(shape, dtype)
+        for array, raw in reversed(pool):  # the oldest are coefficients that are kept
+            if sys.getrefcount(array) == _ARRAY_FREE and sys.getrefcount(raw) == _RAW_FREE:
+                return array
+        pool.append(_aligned(shape, np.dtype(dtype)))
+        return pool[-1][0]
 
     def multiply(self, a, b):
         """``a * b`` in a buffer of the workspace."""
-        shape = np.broadcast_shapes(a.shape, b.shape) if a.shape != b.shape else a.shape
-        return np.multiply(a, b, out=self.empty(shape, np.result_type(a, b)))
+        return np.multiply(a, b, out=self.empty(*_result(a, b)))
 
     def add(self, a, b):
         """``a + b`` in a buffer of the workspace; either may be None (zero)."""
@@ -76,8 +77,14 @@ class Workspace:
             return b
         if b is None:
             return a
-        shape = np.broadcast_shapes(a.shape, b.shape) if a.shape != b.shape else a.shape
-        return np.add(a, b, out=self.empty(shape, np.result_type(a, b)))
+        return np.add(a, b, out=self.empty(*_result(a, b)))
+
+
+def _result(a, b):
+    """Shape and dtype of an elementwise operation; the common cases without NumPy's general machinery."""
+    s, t = a.shape, b.shape
+    shape = s if s == t or s[1:] == t else t if t[1:] == s else np.broadcast_shapes(s, t)
+    return shape, a.dtype if a.dtype is b.dtype else np.result_type(a, b)
 
 
 def add_coefficients(ws, a, b):

@@ -3,7 +3,8 @@
 The function runs once under a :class:`TapeNode`, beside autograd's ``VJPNode`` and ``JVPNode``; a gradient taken inside
 it is recorded like everything else. Control flow is settled there, which is right for the series at that point and for
 nothing else. The list is then cleaned: calls that reach no output are dropped, calls that a rule spells in other
-primitives are expanded, chains of additions become one sum, equal calls are merged. What is left depends on no user code.
+primitives are expanded, chains of additions become one sum, equal calls are merged. What is left depends on no user
+code.
 
 This is the only module that touches autograd's tracer. autograd's trace stack is global and not thread-safe, so every
 trace runs under :data:`TRACE_LOCK`.
@@ -258,12 +259,19 @@ def _flatten_addition(node, n_uses):
     terms = []
     for p in node.parents:
         if isinstance(p.kernel, Accumulation) and n_uses.get(p, 0) == 1:
-            terms.extend(p.parents)
+            terms = _joined(terms, p.parents)
         else:
             terms.append(p)
-    node.parents = tuple(terms)
-    node.argnums = tuple(range(len(terms)))
+    node.parents = terms
     node.kernel = Accumulation(node.value)
+
+
+def _joined(terms, others):
+    """Both lists in one, the longer one extended: linear in the length of a chain."""
+    if len(others) > len(terms):
+        terms, others = others, terms
+    terms.extend(others)
+    return terms
 
 
 def _call(node):
@@ -291,7 +299,9 @@ def _constant_key(value):
         return "slice", repr(value) if _plain(value) else id(value)
     if isinstance(value, (tuple, list)):
         return (type(value).__name__, *(_constant_key(v) for v in value))
-    return "object", str(id(value))  # the node holds the object, so the id stays its own
+    if type(value) is np.ndarray and value.size:  # views of the same memory are equal; the node keeps it alive
+        return "array", value.__array_interface__["data"][0], value.shape, value.strides, value.dtype.str
+    return "object", id(value)  # the node holds the object, so the id stays its own
 
 
 def _plain(s):
