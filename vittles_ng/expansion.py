@@ -10,19 +10,17 @@ one solve with one factor per order; ``r_k`` comes from Taylor arithmetic over a
 """
 
 import math
-import threading
-from collections import OrderedDict
 
 import numpy as np
 
-from .errors import NonFiniteError, NotASolutionError, ShapeError, VittlesError
+from .errors import NotASolutionError, VittlesError
 from .problem import Problem
+from .recursion import Recursion
 from .solvers import ConjugateGradient, as_solver, choose_solver
 
 __all__ = ["ParametricSensitivityTaylorExpansion"]
 
 _OPTIMUM_TOL = 1e-8
-_DIRECTIONS_KEPT = 4
 _MAX_POLISH = 30
 
 
@@ -169,9 +167,7 @@ class ParametricSensitivityTaylorExpansion:
         self._problem = problem
         self.solver = _make_solver(problem, hess_solver, solver)
         problem.check_solution(self.solver.solve(problem.residual0), optimum_tol)
-        self._directions = OrderedDict()
-        self._idle = {}  # workspaces not in use, by number of steps
-        self._lock = threading.Lock()
+        self._recursion = Recursion(problem.recorded, self.solver, problem.input.size)
 
     # ---- what it is ----
 
@@ -227,10 +223,10 @@ class ParametricSensitivityTaylorExpansion:
         ndarray of shape (max_order + 1, [n_steps,] n_input)
         """
         max_order = self._checked_max_order(max_order)
-        steps, is_batch = self._steps(new_hyper_val)
-        terms = np.empty((max_order + 1, len(steps), self._problem.input.size))
+        new, is_batch = self._problem.hyper.flatten_steps(new_hyper_val, "new_hyper_val")
+        terms = np.empty((max_order + 1, len(new), self._problem.input.size))
         terms[0] = self._problem.input.flat0 if add_offset else 0.0
-        self._fill_terms(steps, terms[1:])
+        self._fill_terms(new, self._problem.hyper.flat0, terms[1:])
         return terms if is_batch else terms[:, 0]
 
     def evaluate_input_derivs(self, dhyper, max_order=None):
@@ -248,11 +244,9 @@ class ParametricSensitivityTaylorExpansion:
             Orders 1 to ``max_order``, k!-scaled.
         """
         max_order = self._checked_max_order(max_order)
-        direction = self._problem.hyper.flatten(dhyper)
-        if direction.shape != (self._problem.hyper.size,):
-            raise ShapeError(f"dhyper has {direction.size} elements, hyper_val0 has {self._problem.hyper.size}.")
+        direction = self._problem.hyper.flatten(dhyper, "dhyper")
         terms = np.empty((max_order, 1, self._problem.input.size))
-        self._fill_terms(direction[None, :], terms)
+        self._fill_terms(direction[None, :], np.zeros_like(direction), terms)
         return [math.factorial(k) * terms[k - 1, 0] for k in range(1, max_order + 1)]
 
     def print_terms(self, k=None):
@@ -271,116 +265,56 @@ class ParametricSensitivityTaylorExpansion:
             raise ValueError(f"max_order={max_order} exceeds the expansion's order {self._order}: expand to more.")
         return max_order
 
-    def _steps(self, new_hyper_val):
-        """Steps from the base point, (n_steps, n_hyper), and whether a batch was given."""
-        hyper = self._problem.hyper
-        if hyper.template is not None and isinstance(new_hyper_val, (dict, list, tuple)):
-            new, is_batch = hyper.flatten(new_hyper_val)[None, :], False
+    def _fill_terms(self, new, origin, terms):
+        """Write ``input_k`` of every step ``new - origin`` into ``terms``, (max_order, n_steps, n_input).
+
+        Directions are scaled to a largest component of one, so that no step is too short or too long for the series.
+        """
+        orders = np.arange(1, len(terms) + 1)[:, None]
+        line = _one_line(new, origin)
+        if line is None:
+
+            def rows(start, stop):
+                directions, lengths = _scaled(new[start:stop] - origin)
+                return directions, lengths**orders
+
+            self._recursion.batch(rows, len(new), len(terms), terms)
+            return
+        direction, lengths = line
+        if direction.any():
+            series = self._recursion.along(direction, len(terms))
+            np.multiply(series[:, None, :], (lengths**orders)[:, :, None], out=terms)
         else:
-            new = np.asarray(new_hyper_val)
-            is_batch = new.ndim == 2 and new.shape != hyper.shape and new.shape[1] == hyper.size
-            new = hyper.flatten_like(new)
-            new = new.reshape(-1, hyper.size) if is_batch else new.reshape(1, -1)
-        if new.shape[1] != hyper.size:
-            raise ShapeError(
-                f"new_hyper_val has shape {np.shape(new_hyper_val)}: "
-                f"({hyper.size},) or (n_steps, {hyper.size}) is needed."
-            )
-        return new - hyper.flat0, is_batch
-
-    def _fill_terms(self, steps, terms):
-        """Write ``input_k`` for k = 1.. along each step into ``terms`` (max_order, n_steps, n_input)."""
-        scale = np.max(np.abs(steps), axis=1, initial=0.0)
-        moving = np.flatnonzero(scale > 0.0)
-        terms[...] = 0.0
-        if moving.size == 0:
-            return
-        scale = scale[moving]
-        units = steps[moving] / scale[:, None]
-        powers = scale[None, :] ** np.arange(1, len(terms) + 1)[:, None]
-        if self._is_one_direction(units, scale):
-            series = self._along(units[0], len(terms))
-            sign = np.sign(units @ units[0])
-            powers = powers * sign ** np.arange(1, len(terms) + 1)[:, None]
-            terms[:, moving] = series[:, None, :] * powers[:, :, None]
-            return
-        block = _block_size(self._problem.recorded.size)
-        for start in range(0, len(units), block):
-            stop = min(start + block, len(units))
-            replay = self._start(stop - start)
-            series = np.stack(self._extend(replay, units[start:stop], [], len(terms)))
-            terms[:, moving[start:stop]] = series * powers[:, start:stop, None]
-            self._retire(replay)
-
-    def _is_one_direction(self, units, scale):
-        """Whether all unit directions are plus or minus the first, to the rounding of forming the steps."""
-        if len(units) == 1:
-            return True
-        size = np.max(np.abs(self._problem.hyper.flat0), initial=0.0)
-        rounding = np.minimum(4.0 * np.finfo(float).eps * (1.0 + size / scale), 1e-9)
-        off = np.minimum(np.max(np.abs(units - units[0]), axis=1), np.max(np.abs(units + units[0]), axis=1))
-        return bool(np.all(off <= rounding + rounding[0]))
-
-    def _along(self, unit, order):
-        """Coefficients 1..order along a direction; lower orders found before are continued, not formed again."""
-        key = unit.tobytes()
-        with self._lock:
-            kept = self._directions.pop(key, None)
-        replay, series = kept if kept is not None else (self._start(1), [])
-        if len(series) < order:
-            series = self._extend(replay, unit[None, :], series, order)
-        with self._lock:
-            self._directions[key] = replay, series
-            n_old = len(self._directions) - _DIRECTIONS_KEPT
-            evicted = [self._directions.popitem(last=False)[1] for _ in range(n_old)]
-        for old, _ in evicted:
-            self._retire(old)
-        return np.concatenate(series[:order])
-
-    def _start(self, n_steps):
-        with self._lock:
-            idle = self._idle.get(n_steps)
-            ws = idle.pop() if idle else None
-        return self._problem.recorded.start(n_steps, ws)
-
-    def _retire(self, replay):
-        """Keep the workspace of a replay that is done with."""
-        with self._lock:
-            idle = self._idle.setdefault(replay.ws.n_steps, [])
-            if len(idle) < 2:
-                idle.append(replay.ws)
-
-    def _extend(self, replay, directions, series, order):
-        """The recursion: ``input_k = -H^{-1} r_k`` up to an order, for a batch of directions (n_steps, n_hyper)."""
-        series = list(series)
-        with np.errstate(all="ignore"):
-            for k in range(len(series) + 1, order + 1):
-                (r,) = replay.coefficient([None, directions if k == 1 else None])
-                if r is None:
-                    input_k = None
-                else:
-                    _check_finite(r, k)
-                    input_k = -self._solve(r)
-                replay.correct(input_k)
-                series.append(np.zeros((len(directions), self._problem.input.size)) if input_k is None else input_k)
-        return series
-
-    def _solve(self, r):
-        return self.solver.solve(r[0])[None, :] if len(r) == 1 else self.solver.solve(r.T).T
+            terms[...] = 0.0
 
 
-def _block_size(size):
-    """Steps in a block: coefficients of a block stay in cache, or at least share each pass over a large matrix."""
-    return int(np.clip(40_000 // size, min(8, 1 + 20_000_000 // size), 512))
+def _scaled(steps):
+    """Directions with a largest component of one, and the steps' lengths in that norm; a zero step stays zero."""
+    lengths = np.max(np.abs(steps), axis=1)
+    return steps / np.where(lengths > 0.0, lengths, 1.0)[:, None], lengths
 
 
-def _check_finite(r, k):
-    if not np.all(np.isfinite(r)):
-        bad = np.sum(~np.isfinite(r).all(axis=1))
-        raise NonFiniteError(
-            f"the coefficient of order {k} is NaN or infinite in {bad} of {len(r)} directions: "
-            f"the series overflows or does not exist there; use max_order={k - 1}."
-        )
+def _one_line(new, origin):
+    """Direction and signed lengths if all steps lie on one line, to the rounding of forming them; else None."""
+    (direction,), (length,) = _scaled(new[:1] - origin)
+    if len(new) == 1:
+        return direction, np.array([length])
+    if length == 0.0 or not _is_along(new[-1:], origin, direction, length):  # one row tells most batches from a line
+        return None
+    if not _is_along(new, origin, direction, length):
+        return None
+    largest = np.argmax(np.abs(direction))
+    return direction, (new[:, largest] - origin[largest]) / direction[largest]
+
+
+def _is_along(new, origin, direction, length):
+    """Whether steps are multiples of a direction whose own step had a length."""
+    directions, lengths = _scaled(new - origin)
+    size = np.max(np.abs(origin), initial=0.0)
+    rounding = 2.0 + size / length + size / np.where(lengths > 0.0, lengths, 1.0)
+    tolerance = np.minimum(4.0 * np.finfo(float).eps * rounding, 1e-9)
+    off = np.minimum(np.max(np.abs(directions - direction), axis=1), np.max(np.abs(directions + direction), axis=1))
+    return bool(np.all((off <= tolerance) | (lengths == 0.0)))
 
 
 def _checked_order(order, name="order"):

@@ -5,15 +5,18 @@ dicts, lists and tuples of arrays are flattened here, at the boundary, in the or
 keys sorted).
 """
 
+import copy
+
 import autograd.numpy as anp
 import numpy as np
 from autograd import grad
+from autograd.builtins import isinstance as traced_isinstance
 
 from .errors import IndependentError, NonFiniteError, NotASolutionError, ShapeError
 from .taylor.replay import Recorded
 from .taylor.tape import TRACE_LOCK, plain_value
 
-__all__ = ["Problem", "Structure"]
+__all__ = ["Equation", "Problem", "Structure"]
 
 
 class Structure:
@@ -29,40 +32,58 @@ class Structure:
     Attributes
     ----------
     flat0 : ndarray of shape (n,)
-        A copy of the value, flattened.
+        A copy of the value, flattened. Read-only, so that a user's function that writes into its argument raises.
+    shape : tuple of int or None
+        The value's shape where it is an array, None where it is nested.
     """
 
     def __init__(self, value, name):
         self.name = name
-        self.template = value if isinstance(value, (dict, list, tuple)) and not _is_numeric(value) else None
-        self.shape = np.shape(value) if self.template is None else None
-        self.flat0 = self.flatten(value)
+        is_nested = _is_container(value)
+        leaves = _matching(value, value, name) if is_nested else [_as_float(value, name)]
+        self.flat0 = np.concatenate([leaf.ravel() for leaf in leaves]) if leaves else np.zeros(0)
+        self.flat0.setflags(write=False)
         self.size = self.flat0.size
         if self.size == 0:
             raise ShapeError(f"{name} is empty: at least one element is needed.")
+        self.shape = None if is_nested else leaves[0].shape
+        # Containers of its own: those of the caller may change.
+        self.template = _fill(value, self.flat0, 0)[0] if is_nested else None
 
-    def flatten(self, value):
-        """A value of the same structure as a flat float vector, a copy."""
-        leaves = _leaves(value if self.template is not None else np.array(value))
-        leaves = [_as_float(leaf, self.name) for leaf in leaves]
-        flat = np.concatenate([leaf.ravel() for leaf in leaves]) if leaves else np.zeros(0)
-        if not np.all(np.isfinite(flat)):
-            bad = np.flatnonzero(~np.isfinite(flat))
-            raise NonFiniteError(
-                f"{bad.size} of {flat.size} elements of {self.name} are NaN or infinite, the first at {bad[0]}."
-            )
-        return flat
+    def moved(self, flat):
+        """The same structure at another value."""
+        other = copy.copy(self)
+        other.flat0 = np.array(flat, dtype=np.float64)
+        other.flat0.setflags(write=False)
+        return other
 
-    def flatten_like(self, array):
-        """An array of new values, checked as :meth:`flatten` does, its shape kept."""
-        array = _as_float(array, f"the new value of {self.name}")
-        if not np.all(np.isfinite(array)):
-            bad = np.argwhere(~np.isfinite(array))
-            raise NonFiniteError(
-                f"{len(bad)} of {array.size} elements of the new value of {self.name} are NaN or infinite, "
-                f"the first at {tuple(int(i) for i in bad[0])}."
+    def flatten_steps(self, value, name):
+        """New values as an array (n_values, n), not to be written into, and whether they are a batch.
+
+        Parameters
+        ----------
+        value : array_like of shape (n,) or (n_values, n), or of this structure
+        name : str
+            What they are, for errors.
+        """
+        if self.template is not None and _is_container(value):
+            leaves = _matching(self.template, value, name)
+            return np.concatenate([leaf.ravel() for leaf in leaves])[None, :], False
+        new = _as_float(value, name, copy=False)
+        is_batch = new.ndim == 2 and new.shape != self.shape and new.shape[1] == self.size
+        if not is_batch and new.shape not in ((self.size,), self.shape) and not new.size == self.size == 1:
+            raise ShapeError(
+                f"{name} has shape {new.shape}: ({self.size},), (n_steps, {self.size}) or the structure of "
+                f"{self.name} is needed."
             )
-        return array
+        return new.reshape(-1, self.size), is_batch
+
+    def flatten(self, value, name):
+        """One new value as a flat vector (n,), a copy; parameters of :meth:`flatten_steps`."""
+        flat, is_batch = self.flatten_steps(value, name)
+        if is_batch:
+            raise ShapeError(f"{name} has shape {np.shape(value)}: one value is needed, ({self.size},).")
+        return flat[0].copy()
 
     def unflatten(self, flat):
         """The nested value of a flat vector, which may be traced."""
@@ -72,24 +93,65 @@ class Structure:
         return value
 
 
-def _is_numeric(value):
-    """Whether a list or tuple is an array written out, not a container of arrays."""
-    return isinstance(value, (list, tuple)) and bool(value) and all(np.isscalar(v) for v in value)
+def _is_container(value):
+    """Whether a value is a container of arrays, not an array written out as a list of numbers."""
+    if isinstance(value, (list, tuple)):
+        return not value or not all(np.isscalar(v) for v in value)
+    return isinstance(value, dict)
 
 
-def _as_float(leaf, name):
-    leaf = np.asarray(leaf)
-    if leaf.dtype.kind not in "buif":
-        raise TypeError(f"{name} has elements of type {leaf.dtype}: real numbers are needed.")
-    return leaf.astype(np.float64)
+def _as_float(value, name, copy=True):
+    """An array or number as an array of finite floats, a new one unless it need not be."""
+    if isinstance(value, dict):
+        raise ShapeError(f"{name} has another structure: an array is needed, not a dict.")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ShapeError(f"{name} has another structure than an array: {error}") from None
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{name} has elements of type {array.dtype}: real numbers are needed.")
+    array = array.astype(np.float64, copy=copy)
+    # the sum is finite only if all elements are, and is cheaper to test
+    bad = [] if np.isfinite(_quiet_sum(array)) else np.argwhere(~np.isfinite(array))
+    if len(bad):
+        at = ", ".join(map(str, bad[0]))
+        raise NonFiniteError(
+            f"{len(bad)} of {array.size} elements of {name} are NaN or infinite{f', the first at {at}' if at else ''}."
+        )
+    return array
+
+
+def _quiet_sum(array):
+    with np.errstate(all="ignore"):
+        return np.sum(array)
+
+
+def _parts(value):
+    """The parts of a container by key, dict keys sorted; None for an array. The container may be traced."""
+    if traced_isinstance(value, dict):
+        return {key: value[key] for key in sorted(value.keys())}
+    if traced_isinstance(value, (list, tuple)):
+        return dict(enumerate(value))
+    return None
+
+
+def _matching(template, value, name):
+    """The leaves of a value that must be built like a template, as float arrays."""
+    parts, given = _parts(template), _parts(value)
+    if parts is None:
+        leaf = _as_float(value, name)
+        if leaf.shape != np.shape(template) and not leaf.size == np.size(template) == 1:
+            raise ShapeError(f"{name} has another structure: its shape is {leaf.shape}, not {np.shape(template)}.")
+        return [leaf]
+    if given is None or given.keys() != parts.keys():
+        found = "an array" if given is None else f"the parts {list(given)}"
+        raise ShapeError(f"{name} has another structure: it is {found} where the parts {list(parts)} are needed.")
+    return [leaf for key, part in parts.items() for leaf in _matching(part, given[key], f"{name}[{key!r}]")]
 
 
 def _leaves(value):
-    if isinstance(value, dict):
-        return [leaf for key in sorted(value) for leaf in _leaves(value[key])]
-    if isinstance(value, (list, tuple)):
-        return [leaf for v in value for leaf in _leaves(v)]
-    return [value]
+    parts = _parts(value)
+    return [value] if parts is None else [leaf for part in parts.values() for leaf in _leaves(part)]
 
 
 def _fill(template, flat, start):
@@ -109,14 +171,15 @@ def _fill(template, flat, start):
     return anp.reshape(flat[start : start + size], shape), start + size
 
 
+# autograd.misc.flatten gives the same order, but breaks in the second reverse derivative (autograd 1.9.1).
 def _flatten_traced(value):
     """A traced result, array or container, as one vector."""
-    leaves = [anp.ravel(leaf) for leaf in _leaves(value)]
+    leaves = [leaf if anp.ndim(leaf) == 1 else anp.ravel(leaf) for leaf in _leaves(value)]
     return leaves[0] if len(leaves) == 1 else anp.concatenate(leaves)
 
 
-class Problem:
-    """An estimating equation recorded at its base point.
+class Equation:
+    """An estimating equation on flat vectors.
 
     Parameters
     ----------
@@ -126,49 +189,17 @@ class Problem:
         The base point, of any structure.
     is_objective : bool
         Which of the two ``function`` is.
-
-    Attributes
-    ----------
-    residual0 : ndarray of shape (n_input,)
-        The estimating equation at the base point.
-    objective0 : float or None
-        The objective there.
-    recorded : Recorded
-        The tape.
     """
 
     def __init__(self, function, input_val0, hyper_val0, is_objective):
         if not callable(function):
             raise TypeError(f"expected a function of (input, hyper), got {type(function).__name__}.")
         self.function, self.is_objective = function, is_objective
-        self.input = input_val0 if isinstance(input_val0, Structure) else Structure(input_val0, "input_val0")
-        self.hyper = hyper_val0 if isinstance(hyper_val0, Structure) else Structure(hyper_val0, "hyper_val0")
-        self._record()
+        self.input = Structure(input_val0, "input_val0")
+        self.hyper = Structure(hyper_val0, "hyper_val0")
 
-    def _record(self):
-        self.objective0 = None
-        self.recorded = Recorded(self._equation, (self.input.flat0, self.hyper.flat0), corrected=0)
-        (self.residual0,) = self.recorded.values
-        what = "objective" if self.is_objective else "estimating equation"
-        for argnum, structure in enumerate((self.input, self.hyper)):
-            if not self.recorded.depends_on(argnum):
-                raise IndependentError(
-                    f"the {what}{chr(39) + 's gradient' if self.is_objective else ''} does not depend on the "
-                    f"{'input' if argnum == 0 else 'hyper'} ({structure.name}): "
-                    "check the order of the arguments, function(input, hyper), and that it uses autograd.numpy."
-                )
-
-    def at(self, input_flat):
-        """The same problem recorded at another input: a new object."""
-        moved = object.__new__(Problem)
-        moved.function, moved.is_objective, moved.hyper = self.function, self.is_objective, self.hyper
-        moved.input = object.__new__(Structure)
-        moved.input.__dict__.update(self.input.__dict__, flat0=np.array(input_flat, dtype=np.float64))
-        moved._record()
-        return moved
-
-    def _equation(self, input_flat, hyper_flat):
-        """G on flat vectors."""
+    def __call__(self, input_flat, hyper_flat, see_objective=None):
+        """``G``, (n_input,), which may be traced; the objective's value is handed to ``see_objective``."""
         hyper = self.hyper.unflatten(hyper_flat)
         if not self.is_objective:
             value = _flatten_traced(self.function(self.input.unflatten(input_flat), hyper))
@@ -186,15 +217,57 @@ class Problem:
                     f"the objective returned an array of shape {anp.shape(value)}: a scalar is needed, "
                     "sum or average it (or pass an estimating equation to the constructor)."
                 )
-            self.objective0 = float(np.real(plain_value(value)))
+            if see_objective is not None:
+                see_objective(float(np.real(plain_value(value))))
             return value
 
         return grad(objective)(input_flat)
 
+
+class Problem(Equation):
+    """An estimating equation recorded at its base point; parameters of :class:`Equation`.
+
+    Attributes
+    ----------
+    residual0 : ndarray of shape (n_input,)
+        The estimating equation at the base point.
+    objective0 : float or None
+        The objective there.
+    recorded : Recorded
+        The tape.
+    """
+
+    def __init__(self, function, input_val0, hyper_val0, is_objective):
+        super().__init__(function, input_val0, hyper_val0, is_objective)
+        self._record()
+
+    def _record(self):
+        objectives = []
+        self.recorded = Recorded(
+            lambda x, hyper: self(x, hyper, objectives.append), (self.input.flat0, self.hyper.flat0), corrected=0
+        )
+        self.objective0 = objectives[0] if self.is_objective else None
+        (self.residual0,) = self.recorded.values
+        what = "objective" if self.is_objective else "estimating equation"
+        for argnum, structure in enumerate((self.input, self.hyper)):
+            if not self.recorded.depends_on(argnum):
+                raise IndependentError(
+                    f"the {what}{chr(39) + 's gradient' if self.is_objective else ''} does not depend on the "
+                    f"{'input' if argnum == 0 else 'hyper'} ({structure.name}): "
+                    "check the order of the arguments, function(input, hyper), and that it uses autograd.numpy."
+                )
+
+    def at(self, input_flat):
+        """The same problem recorded at another input: a new object."""
+        moved = copy.copy(self)
+        moved.input = self.input.moved(input_flat)
+        moved._record()
+        return moved
+
     def residual(self, input_flat, hyper_flat):
         """``G`` at any point, by the user's function."""
         with TRACE_LOCK:
-            return np.asarray(self._equation(np.array(input_flat), np.array(hyper_flat)), dtype=np.float64)
+            return np.asarray(self(np.array(input_flat), np.array(hyper_flat)), dtype=np.float64)
 
     def jacobian_product(self, v):
         """``dG/dinput v`` at the base point, from the tape; v is (n_input,)."""

@@ -8,10 +8,9 @@ from abc import ABC, abstractmethod
 from math import factorial
 
 import numpy as np
-from autograd.extend import vspace
 
-from vittles_ng.baselines.equation import EquationAtBasePoint, as_float_leaves, flatten, lu_solver, tracing
-from vittles_ng.errors import NonFiniteError, NotASolutionError, ShapeError
+from vittles_ng.baselines.equation import EquationAtBasePoint, tracing
+from vittles_ng.errors import NonFiniteError, NotASolutionError
 
 DEFAULT_OPTIMUM_TOL = 1e-8
 
@@ -19,19 +18,18 @@ DEFAULT_OPTIMUM_TOL = 1e-8
 class BaselineExpansion(ABC):
     """Taylor expansion of the solution of an estimating equation; a subclass gives ``_directional_derivs``."""
 
-    def __init__(self, estimating_equation, input_val0, hyper_val0, order, optimum_tol, hess_solver=None):
+    def _build(self, function, input_val0, hyper_val0, order, optimum_tol, is_objective, hess_solver=None):
         self._order = operator.index(order)
         if self._order < 1:
             raise ValueError(f"order is {order}: it must be at least 1.")
-        self._equation = EquationAtBasePoint(estimating_equation, input_val0, hyper_val0)
-        if hess_solver is None:
-            hess_solver = lu_solver(self._equation.jacobian_at_base_point(), self._equation.input_val0.size)
-        self._hess_solver = hess_solver
-        self._check_base_point(optimum_tol)
+        with tracing():
+            self._equation = EquationAtBasePoint(function, input_val0, hyper_val0, is_objective)
+            self._solver = self._equation.solver(hess_solver)
+            self._check_base_point(optimum_tol)
 
     def _check_base_point(self, optimum_tol):
-        input_val0 = self._equation.input_val0
-        step = np.abs(self._checked_solve(self._equation.residual))
+        input_val0 = self._equation.input.flat0
+        step = np.abs(self._solver.solve(self._equation.residual0))
         relative = step / (1 + np.abs(input_val0))
         worst = np.argmax(relative)
         if not relative[worst] <= optimum_tol:
@@ -39,14 +37,6 @@ class BaselineExpansion(ABC):
                 f"Newton step {step[worst]:.1e} of input {worst} ({input_val0[worst]:.3g}) > tol {optimum_tol:.1e} * "
                 "(1 + |input|) at the base point: re-optimise, or pass a larger optimum_tol."
             )
-
-    def _checked_solve(self, rhs):
-        solution = np.asarray(self._hess_solver(rhs), dtype=float)
-        if solution.shape != rhs.shape:
-            raise ShapeError(f"hess_solver returns shape {solution.shape} for a right-hand side of shape {rhs.shape}.")
-        if not np.all(np.isfinite(solution)):
-            raise NonFiniteError("the solve with the Jacobian of the estimating equation gives NaN or infinity.")
-        return solution
 
     def _check_derivative(self, k, values):
         n_bad = np.sum(~np.isfinite(values))
@@ -110,9 +100,7 @@ class BaselineExpansion(ABC):
         [array([0.5]), array([-0.25]), array([0.375])]
         """
         max_order = self._check_max_order(max_order)
-        dhyper = self._flatten_hyper("dhyper", dhyper)
-        if dhyper.ndim != 1:
-            raise ShapeError(f"dhyper has shape {dhyper.shape}: pass one direction, {self._equation.hyper_val0.shape}.")
+        dhyper = self._equation.hyper.flatten(dhyper, "dhyper")
         with tracing():
             derivs = [np.array(deriv) for deriv in self._directional_derivs(dhyper, max_order)]
         for k, deriv in enumerate(derivs, start=1):
@@ -148,14 +136,14 @@ class BaselineExpansion(ABC):
         array([ 1.    ,  0.5   , -0.125 ,  0.0625])
         """
         max_order = self._check_max_order(max_order)
-        new_hyper_val = self._flatten_hyper("new_hyper_val", new_hyper_val)
-        steps = np.atleast_2d(new_hyper_val - self._equation.hyper_val0)
-        terms = np.empty((max_order + 1, len(steps), self._equation.input_val0.size))
-        terms[0] = self._equation.input_val0 if add_offset else 0.0
+        new_hyper_vals, is_batch = self._equation.hyper.flatten_steps(new_hyper_val, "new_hyper_val")
+        steps = new_hyper_vals - self._equation.hyper.flat0
+        terms = np.empty((max_order + 1, len(steps), self._equation.input.size))
+        terms[0] = self._equation.input.flat0 if add_offset else 0.0
         for i, step in enumerate(steps):
             for k, deriv in enumerate(self.evaluate_input_derivs(step, max_order), start=1):
                 terms[k, i] = deriv / factorial(k)
-        return terms if new_hyper_val.ndim == 2 else terms[:, 0]
+        return terms if is_batch else terms[:, 0]
 
     def evaluate_taylor_series(self, new_hyper_val, add_offset=True, max_order=None, sum_terms=True):
         """The Taylor series of the solution at `new_hyper_val`.
@@ -193,20 +181,3 @@ class BaselineExpansion(ABC):
         if not 1 <= max_order <= self._order:
             raise ValueError(f"{name} is {max_order}: it must be in 1..{self._order}, the order of the expansion.")
         return max_order
-
-    def _flatten_hyper(self, name, value):
-        """`value` as (n_hyper,) or (n_steps, n_hyper); a single one may have the structure of `hyper_val0`."""
-        n_hyper, leaves = self._equation.hyper_val0.size, as_float_leaves(name, value)
-        is_batch = isinstance(leaves, np.ndarray) and leaves.ndim == 2 and leaves.shape[1] == n_hyper
-        if not is_batch and vspace(leaves) == self._equation.hyper_space:
-            leaves = flatten(leaves)
-        try:
-            flat = np.atleast_1d(np.array(leaves, dtype=float))
-        except (TypeError, ValueError):  # a dict, or a ragged list
-            flat = np.empty(0)
-        if flat.ndim > 2 or flat.shape[-1] != n_hyper:
-            raise ShapeError(
-                f"{name} has {f'shape {flat.shape}' if flat.size else 'another structure than hyper_val0'}: "
-                f"pass ({n_hyper},), (n_steps, {n_hyper}), or one value built like hyper_val0."
-            )
-        return flat

@@ -20,7 +20,6 @@ from autograd.differential_operators import make_jvp_reversemode
 from autograd.extend import defjvp, defvjp, primitive
 
 from vittles_ng.baselines.base import DEFAULT_OPTIMUM_TOL, BaselineExpansion
-from vittles_ng.baselines.equation import EquationAtBasePoint, cholesky_solver, objective_gradient
 
 # autograd's own `solve` has no JVP, so the forward mode needs this one. x = A^{-1} b:
 #   JVP:  dx = A^{-1} (db - dA x)        VJP:  bbar = A^{-T} xbar,  Abar = -bbar x^T
@@ -40,7 +39,7 @@ defvjp(
 @primitive
 def _solution(hyper_val, equation):
     """theta(eps); it is only ever evaluated at the base point."""
-    return equation.input_val0
+    return equation.input.flat0
 
 
 def _solution_jvp(dhyper, input_val, hyper_val, equation):
@@ -105,7 +104,7 @@ class NaiveTaylorExpansion(BaselineExpansion):
     Notes
     -----
     Where the equation does not depend on the hyperparameters, all derivatives are zero. autograd's tracing is not
-    thread-safe, and this class traces at every evaluation.
+    thread-safe, and this class traces at every evaluation: threads take turns.
 
     Examples
     --------
@@ -119,7 +118,7 @@ class NaiveTaylorExpansion(BaselineExpansion):
     def __init__(
         self, estimating_equation, input_val0, hyper_val0, order, forward=True, optimum_tol=DEFAULT_OPTIMUM_TOL
     ):
-        super().__init__(estimating_equation, input_val0, hyper_val0, order, optimum_tol)
+        self._build(estimating_equation, input_val0, hyper_val0, order, optimum_tol, is_objective=False)
         self._derivative = _forward_derivative if forward else _reverse_derivative
 
     @classmethod
@@ -157,14 +156,14 @@ class NaiveTaylorExpansion(BaselineExpansion):
         >>> expansion.evaluate_taylor_series(np.array([0.1]))
         array([1.82])
         """
-        gradient = objective_gradient(objective_function, input_val0, hyper_val0)
-        equation = EquationAtBasePoint(gradient, input_val0, hyper_val0)
-        cholesky_solver(equation.jacobian_at_base_point(), equation.input_val0.size)
-        return cls(gradient, input_val0, hyper_val0, order, forward, optimum_tol)
+        self = cls.__new__(cls)
+        self._build(objective_function, input_val0, hyper_val0, order, optimum_tol, is_objective=True)
+        self._derivative = _forward_derivative if forward else _reverse_derivative
+        return self
 
     def _directional_derivs(self, dhyper, max_order):
         def path(t):
-            return _solution(self._equation.hyper_val0 + t * dhyper, self._equation)
+            return _solution(self._equation.hyper.flat0 + t * dhyper, self._equation)
 
         derivs = []
         for _ in range(max_order):

@@ -22,7 +22,6 @@ import autograd
 import numpy as np
 
 from vittles_ng.baselines.base import DEFAULT_OPTIMUM_TOL, BaselineExpansion
-from vittles_ng.baselines.equation import EquationAtBasePoint, cholesky_solver, objective_gradient
 
 
 class DerivativeTerm(NamedTuple):
@@ -76,6 +75,12 @@ def _append_jvp(fun, argnum):
     return directional_derivative
 
 
+def _check_limits(**limits):
+    for name, limit in limits.items():
+        if limit is not None and operator.index(limit) < 1:
+            raise ValueError(f"{name} is {limit}: it must be at least 1, or None.")
+
+
 class NestedJVPTaylorExpansion(BaselineExpansion):
     """Taylor expansion of a solution in its hyperparameters, by the chain rule's terms and nested JVPs.
 
@@ -92,9 +97,9 @@ class NestedJVPTaylorExpansion(BaselineExpansion):
         The base point; flattened, they have n_input and n_hyper values. Never changed; integers become floats.
     order : int
         The largest order that can be asked for, at least 1.
-    hess_solver : callable, default=None
-        ``v -> H^{-1} v`` with ``H = dG/d input`` at the base point, v of shape (n_input,). None: H is formed by
-        autograd and factored once (LU).
+    hess_solver : callable, solver or matrix, default=None
+        ``v -> H^{-1} v`` with ``H = dG/d input`` at the base point and v of shape (n_input,), an object with
+        ``solve(rhs)``, or H itself; checked with one random vector. None: H is formed by autograd. Factored once.
     max_input_order, max_hyper_order : int, default=None
         Partial derivatives of the estimating equation of a higher order than this in the input, or in the
         hyperparameter, are taken to be zero without being computed. None: all are computed.
@@ -108,6 +113,8 @@ class NestedJVPTaylorExpansion(BaselineExpansion):
         If the base point does not solve the estimating equation.
     SingularError
         If ``dG/d input`` is singular at the base point.
+    SolveFailed
+        If `hess_solver` does not solve with ``dG/d input``.
     ShapeError, NonFiniteError
         If a value at the base point has the wrong shape, or is NaN or infinite.
     ValueError
@@ -116,7 +123,7 @@ class NestedJVPTaylorExpansion(BaselineExpansion):
     Notes
     -----
     Where the equation does not depend on the hyperparameters, all derivatives are zero. autograd's tracing is not
-    thread-safe, and this class traces at every evaluation.
+    thread-safe, and this class traces at every evaluation: threads take turns.
 
     Examples
     --------
@@ -138,23 +145,9 @@ class NestedJVPTaylorExpansion(BaselineExpansion):
         max_hyper_order=None,
         optimum_tol=DEFAULT_OPTIMUM_TOL,
     ):
-        limits = {"max_input_order": max_input_order, "max_hyper_order": max_hyper_order}
-        for name, limit in limits.items():
-            if limit is not None and operator.index(limit) < 1:
-                raise ValueError(f"{name} is {limit}: it must be at least 1, or None.")
-        if hess_solver is not None and not callable(hess_solver):
-            raise TypeError(f"hess_solver must be a callable v -> H^{{-1}} v, not {type(hess_solver).__name__}.")
-        super().__init__(estimating_equation, input_val0, hyper_val0, order, optimum_tol, hess_solver)
-        self._terms = [
-            [
-                term
-                for term in terms
-                if (max_input_order is None or term.total_input_order <= max_input_order)
-                and (max_hyper_order is None or term.hyper_order <= max_hyper_order)
-            ]
-            for terms in chain_rule_terms(self._order)
-        ]
-        self._partials = self._build_partials()
+        _check_limits(max_input_order=max_input_order, max_hyper_order=max_hyper_order)
+        self._build(estimating_equation, input_val0, hyper_val0, order, optimum_tol, False, hess_solver)
+        self._choose_terms(max_input_order, max_hyper_order)
 
     @classmethod
     def optimization_objective(
@@ -176,7 +169,7 @@ class NestedJVPTaylorExpansion(BaselineExpansion):
             ``objective_function(input, hyper) -> scalar`` in ``autograd.numpy``; `input_val0` is its minimum at
             `hyper_val0`.
         hess0 : array_like of shape (n_input, n_input), default=None
-            The Hessian at the base point; None: formed by autograd. Factored once (Cholesky).
+            The Hessian at the base point, checked with one random vector; None: formed by autograd. Factored once.
         input_val0, hyper_val0, order, max_input_order, max_hyper_order, optimum_tol
             As for the class.
 
@@ -188,6 +181,8 @@ class NestedJVPTaylorExpansion(BaselineExpansion):
         ------
         NotPositiveDefiniteError, NotSymmetricError
             If the Hessian is not that of a minimum.
+        SolveFailed
+            If `hess0` is not the Hessian.
         ShapeError, NonFiniteError, NotASolutionError, ValueError
             As for the class; also if the objective is not scalar.
 
@@ -201,19 +196,11 @@ class NestedJVPTaylorExpansion(BaselineExpansion):
         >>> expansion.evaluate_taylor_series(np.array([0.1]))
         array([1.82])
         """
-        gradient = objective_gradient(objective_function, input_val0, hyper_val0)
-        equation = EquationAtBasePoint(gradient, input_val0, hyper_val0)
-        hess0 = equation.jacobian_at_base_point() if hess0 is None else np.array(hess0, dtype=float)
-        return cls(
-            gradient,
-            input_val0,
-            hyper_val0,
-            order,
-            hess_solver=cholesky_solver(hess0, equation.input_val0.size),
-            max_input_order=max_input_order,
-            max_hyper_order=max_hyper_order,
-            optimum_tol=optimum_tol,
-        )
+        _check_limits(max_input_order=max_input_order, max_hyper_order=max_hyper_order)
+        self = cls.__new__(cls)
+        self._build(objective_function, input_val0, hyper_val0, order, optimum_tol, True, hess0)
+        self._choose_terms(max_input_order, max_hyper_order)
+        return self
 
     def print_terms(self, k=None):
         """Print the terms that are summed, of order `k`, or of all orders if None.
@@ -247,6 +234,18 @@ class NestedJVPTaylorExpansion(BaselineExpansion):
             for term in self._terms[order - 1]:
                 print(term)
 
+    def _choose_terms(self, max_input_order, max_hyper_order):
+        self._terms = [
+            [
+                term
+                for term in terms
+                if (max_input_order is None or term.total_input_order <= max_input_order)
+                and (max_hyper_order is None or term.hyper_order <= max_hyper_order)
+            ]
+            for terms in chain_rule_terms(self._order)
+        ]
+        self._partials = self._build_partials()
+
     def _build_partials(self):
         """The functions ``D_theta^m D_eps^n G`` that the terms need, by (m, n)."""
         needed = {(term.total_input_order, term.hyper_order) for terms in self._terms for term in terms}
@@ -261,16 +260,16 @@ class NestedJVPTaylorExpansion(BaselineExpansion):
     def _directional_derivs(self, dhyper, max_order):
         derivs = []
         for k, terms in enumerate(self._terms[:max_order], start=1):
-            others = np.zeros(self._equation.input_val0.size)
+            others = np.zeros(self._equation.input.size)
             for term in terms:
                 if not term.input_orders[-1]:
                     others += term.multiplicity * self._evaluate(term, derivs, dhyper)
             self._check_derivative(k, others)
-            derivs.append(-self._checked_solve(others))
+            derivs.append(-self._solver.solve(others))
         return derivs
 
     def _evaluate(self, term, derivs, dhyper):
         vectors = [deriv for deriv, count in zip(derivs, term.input_orders, strict=False) for _ in range(count)]
         vectors += [dhyper] * term.hyper_order
         partial = self._partials[term.total_input_order, term.hyper_order]
-        return partial(self._equation.input_val0, self._equation.hyper_val0, *vectors)
+        return partial(self._equation.input.flat0, self._equation.hyper.flat0, *vectors)

@@ -173,6 +173,9 @@ class Recorded:
         self._plans = [Plan(tape, corrected) for tape in self.tapes]
         tape = self.tapes[0]
         self.values = [value for _, value in tape.outputs]
+        for other in self.tapes[1:]:  # a gradient's own value has a side at a kink
+            if not all(_agree(a, b, 0.0) for a, (_, b) in zip(self.values, other.outputs, strict=True)):
+                raise _kinked(tape, 0)
         self.is_tuple = tape.is_tuple
         self.size = max((np.size(v) for v in tape.values if isinstance(v, np.ndarray)), default=1)
 
@@ -203,12 +206,7 @@ class _Compared:
         for other in rest:
             for a, b, value in zip(first, other, self.recorded.values, strict=True):
                 if not _agree(a, b, np.max(np.abs(value), initial=0.0)):
-                    kinks = list(dict.fromkeys(self.recorded.tapes[0].kinks))
-                    raise NonSmoothError(
-                        f"not differentiable at the base point: {'; '.join(kinks[:3])}, and the series of order "
-                        f"{self.replays[0].order} depends on the side taken. Move the base point off the kink, "
-                        "or smooth the function there."
-                    )
+                    raise _kinked(self.recorded.tapes[0], self.replays[0].order)
         return first
 
     def correct(self, c):
@@ -220,6 +218,14 @@ class _Compared:
     def order(self):
         """Orders formed so far."""
         return self.replays[0].order
+
+
+def _kinked(tape, order):
+    kinks = list(dict.fromkeys(tape.kinks))
+    return NonSmoothError(
+        f"not differentiable at the base point: {'; '.join(kinks[:3])}, and the series of order {order} depends on the "
+        "side taken. Move the base point off the kink, or smooth the function there."
+    )
 
 
 def _agree(a, b, scale):

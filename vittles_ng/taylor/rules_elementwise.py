@@ -78,9 +78,12 @@ class Square(Nonlinear):
 class Product(Nonlinear):
     """y_k = sum_{j=0..k} a_j b_{k-j}."""
 
-    def __init__(self, shapes, ndim):
-        self.ndims = tuple(ndim if len(s) < ndim else None for s in shapes)
+    def __init__(self, factors, shape):
+        ndim = len(shape)
+        self.ndims = tuple(ndim if f.ndim < ndim else None for f in factors)
         self.lifts = any(n is not None for n in self.ndims)
+        # weights are ones at the fit as it was: half of the products with order 0 then need not be formed
+        self.is_one = tuple(f.shape == shape and bool(np.all(f == 1.0)) for f in factors)
 
     def coefficient(self, ws, k, x, y, aux):
         a, b = x
@@ -89,12 +92,18 @@ class Product(Nonlinear):
                 c if n is None else [lift(c_j, n, j) for j, c_j in enumerate(c)]
                 for c, n in zip((a, b), self.ndims, strict=True)
             )
-        return product_sum(ws, a, b, k, 0, k)
+        inner = product_sum(ws, a, b, k, 1, k - 1)
+        return ws.add(inner, self._ends(ws, a[k], b[k], a[0], b[0]))
 
     def tangent(self, ws, dx, x0, y0):
         da, db = (d if n is None else lift(d, n, 1) for d, n in zip(dx, self.ndims, strict=True))
-        total = None if da is None else ws.multiply(da, x0[1])
-        return total if db is None else ws.add(total, ws.multiply(x0[0], db))
+        return self._ends(ws, da, db, *x0)
+
+    def _ends(self, ws, da, db, a0, b0):
+        """da b_0 + a_0 db."""
+        left = da if da is None or self.is_one[1] else ws.multiply(da, b0)
+        right = db if db is None or self.is_one[0] else ws.multiply(a0, db)
+        return ws.add(left, right)
 
 
 def _multiply(call):
@@ -102,7 +111,7 @@ def _multiply(call):
     if len(call.argnums) == 2:
         if call.same == (0, 0):
             return Square()
-        return Product([np.shape(a) for a in call.traced], len(shape))
+        return Product(call.traced, shape)
     return _scale(np.asarray(call.args[1 - call.argnums[0]]), shape)
 
 

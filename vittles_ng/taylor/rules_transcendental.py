@@ -87,8 +87,7 @@ def _minus(ws, a, b):
     """a - b, where b may be overwritten; None is zero."""
     if b is None:
         return a
-    b = np.negative(b, out=b)
-    return b if a is None else np.add(b, a, out=b)
+    return np.negative(b, out=b) if a is None else np.subtract(a, b, out=b)
 
 
 # logaddexp: y' = p a' + (1 - p) b' with p = expit(a - b)

@@ -1,0 +1,121 @@
+"""The recursion ``input_k = -H^{-1} r_k``, along one direction or a batch of them.
+
+Along ``hyper_0 + t d`` the solution is ``input(t) = sum_k input_k t^k``; ``r_k`` is the coefficient of t^k of
+``G(input_0 + ... + input_{k-1} t^{k-1}, hyper_0 + t d)``, which a replay of the tape gives order by order.
+"""
+
+import threading
+from collections import OrderedDict
+
+import numpy as np
+
+from .errors import NonFiniteError
+
+__all__ = ["Recursion"]
+
+_DIRECTIONS_KEPT = 4
+_IDLE_KEPT = 2
+
+
+class Recursion:
+    """Series of the solution along directions in the hyper.
+
+    Parameters
+    ----------
+    recorded : Recorded
+        The estimating equation of (input, hyper), to be corrected in the input.
+    solver : object with ``solve(rhs)``
+        The factor of ``dG/dinput`` at the base point.
+    n_input : int
+    """
+
+    def __init__(self, recorded, solver, n_input):
+        self._recorded, self._solver, self._n_input = recorded, solver, n_input
+        self._directions = OrderedDict()  # replay and coefficients of the last directions asked for
+        self._idle = {}  # workspaces not in use, by number of steps
+        self._lock = threading.Lock()
+
+    def along(self, direction, order):
+        """Coefficients 1..order along one direction (n_hyper,), as (order, n_input).
+
+        Lower orders found before are continued, not formed again.
+        """
+        key = direction.tobytes()
+        with self._lock:  # taken out of the cache while in use: a replay serves one thread at a time
+            kept = self._directions.pop(key, None)
+        replay, series = kept if kept is not None else (self._start(1), [])
+        series = self._extended(replay, direction[None, :], series, order)
+        with self._lock:
+            self._directions[key] = replay, series
+            n_old = len(self._directions) - _DIRECTIONS_KEPT
+            evicted = [self._directions.popitem(last=False)[1] for _ in range(n_old)]
+        for old, _ in evicted:
+            self._retire(old)
+        return np.concatenate(series[:order])
+
+    def batch(self, rows, n_directions, order, out):
+        """Coefficients 1..order along many directions, in blocks.
+
+        Parameters
+        ----------
+        rows : callable
+            ``rows(start, stop) -> (directions, factors)``: directions (stop - start, n_hyper), and what to multiply the
+            coefficients by, (order, stop - start).
+        n_directions : int
+        order : int
+        out : ndarray of shape (order, n_directions, n_input)
+            Written into.
+        """
+        block = _block_size(self._recorded.size)
+        for start in range(0, n_directions, block):
+            stop = min(start + block, n_directions)
+            directions, factors = rows(start, stop)
+            replay = self._start(stop - start)
+            for k, c in enumerate(self._extended(replay, directions, [], order)):
+                np.multiply(c, factors[k][:, None], out=out[k, start:stop])
+            self._retire(replay)
+
+    def _extended(self, replay, directions, series, order):
+        """The coefficients of a block of directions, continued to an order."""
+        series = list(series)
+        with np.errstate(all="ignore"):
+            for k in range(len(series) + 1, order + 1):
+                (r,) = replay.coefficient([None, directions if k == 1 else None])
+                if r is None:
+                    input_k = None
+                else:
+                    _check_finite(r, k)
+                    input_k = -self._solve(r)
+                replay.correct(input_k)
+                series.append(np.zeros((len(directions), self._n_input)) if input_k is None else input_k)
+        return series
+
+    def _solve(self, r):
+        return self._solver.solve(r[0])[None, :] if len(r) == 1 else self._solver.solve(r.T).T
+
+    def _start(self, n_steps):
+        with self._lock:
+            idle = self._idle.get(n_steps)
+            ws = idle.pop() if idle else None
+        return self._recorded.start(n_steps, ws)
+
+    def _retire(self, replay):
+        """Keep the workspace of a replay that is done with."""
+        with self._lock:
+            idle = self._idle.setdefault(replay.ws.n_steps, [])
+            if len(idle) < _IDLE_KEPT:
+                idle.append(replay.ws)
+
+
+def _block_size(size):
+    """Steps in a block: coefficients of a block stay in cache, or at least share each pass over a large matrix."""
+    return int(np.clip(40_000 // size, min(8, 1 + 20_000_000 // size), 512))
+
+
+def _check_finite(r, k):
+    if not np.all(np.isfinite(r)):
+        bad = np.sum(~np.isfinite(r).all(axis=1))
+        raise NonFiniteError(
+            f"the coefficient of order {k} is NaN or infinite in {bad} of {len(r)} directions: "
+            f"the series overflows or does not exist there; use max_order={k - 1}."
+        )
