@@ -28,18 +28,18 @@ class Contraction:
         self.labels = (tuple(labels_a), tuple(labels_b), tuple(labels_out))
         self._plans = {}
 
-    def __call__(self, a, b, a_has_steps, b_has_steps):
+    def __call__(self, ws, a, b, a_has_steps, b_has_steps):
         """The product; the result has a leading step axis where an operand has."""
         plan = self._plan(a_has_steps, b_has_steps)
-        return plan.join(plan.arranged(a, 0), plan.arranged(b, 1))
+        return plan.join(ws, plan.arranged(a, 0), plan.arranged(b, 1))
 
     def bound(self, constant, position):
-        """``f(x)`` with the operand at ``position`` a constant, arranged once, and x with a step axis."""
+        """``f(ws, x)`` with the operand at ``position`` a constant, arranged once, and x with a step axis."""
         plan = self._plan(position == 1, position == 0)
         fixed = plan.arranged(constant, position)
         if position == 0:
-            return lambda x: plan.join(fixed, plan.arranged(x, 1))
-        return lambda x: plan.join(plan.arranged(x, 0), fixed)
+            return lambda ws, x: plan.join(ws, fixed, plan.arranged(x, 1))
+        return lambda ws, x: plan.join(ws, plan.arranged(x, 0), fixed)
 
     def _plan(self, a_has_steps, b_has_steps):
         key = (a_has_steps, b_has_steps)
@@ -94,16 +94,21 @@ class _Plan:
             x = x.reshape(((math.prod(shared),) if s else ()) + (math.prod(left), math.prod(right)))
         return x, shared, left, right
 
-    def join(self, a, b):
-        """The product of two arranged operands."""
+    def join(self, ws, a, b):
+        """The product of two arranged operands, in a buffer of the workspace."""
         (a, shared, free_a, _), (b, _, _, free_b) = a, b
         if not self.n_contracted:  # nothing is summed: a broadcast product
             out = a.reshape(shared + free_a + (1,) * len(free_b)) * b.reshape(shared + (1,) * len(free_a) + free_b)
         elif self.swap:  # (A B)^T = B^T A^T gives the order of axes that is wanted without a copy
-            out = np.matmul(b.swapaxes(-1, -2), a.swapaxes(-1, -2)).reshape(shared + free_b + free_a)
+            out = _matmul(ws, b.swapaxes(-1, -2), a.swapaxes(-1, -2)).reshape(shared + free_b + free_a)
         else:
-            out = np.matmul(a, b).reshape(shared + free_a + free_b)
+            out = _matmul(ws, a, b).reshape(shared + free_a + free_b)
         return out if self.perm_out is None else out.transpose(self.perm_out)
+
+
+def _matmul(ws, a, b):
+    dtype = a.dtype if a.dtype is b.dtype else np.result_type(a, b)
+    return np.matmul(a, b, out=ws.empty(a.shape[:-1] + b.shape[-1:], dtype))
 
 
 def _unique(labels):

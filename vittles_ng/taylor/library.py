@@ -7,7 +7,24 @@ from importlib import import_module
 
 __all__ = ["load"]
 
-_TABLES = ("rules_elementwise", "rules_transcendental", "rules_arrays", "rules_products", "rules_containers")
+_TABLES = (
+    "rules_elementwise",
+    "rules_transcendental",
+    "rules_arrays",
+    "rules_products",
+    "rules_containers",
+    "rules_choices",
+    "rules_reductions",
+    "rules_signal",
+    "rules_special",
+    "rules_bessel",
+    "rules_stats",
+    "rules_multivariate",
+    "rules_linalg",
+    "rules_scipy_linalg",
+    "rules_spectral",
+    "rules_norms",
+)
 
 
 def load():

@@ -1,12 +1,11 @@
 """Primitives that only expansions use, and the test for a traced value."""
 
 from autograd.extend import Box, primitive
-from autograd.tracer import getval
 
 from .rules import Antiderivative, LogAntiderivative, defrule
 from .series import lift
 
-__all__ = ["antiderivative", "isbox", "log_antiderivative", "plain"]
+__all__ = ["antiderivative", "isbox", "log_antiderivative", "plain", "source"]
 
 
 def isbox(x):
@@ -16,7 +15,17 @@ def isbox(x):
 
 def plain(x):
     """The value at order 0 under all levels of tracing."""
-    return getval(x)
+    while isinstance(x, Box):
+        x = x._value
+    return x
+
+
+def source(x):
+    """A hash of the expression that a value is on the tape being recorded; 0 for one that is not on it."""
+    node = None
+    while isinstance(x, Box):
+        node, x = x._node, x._value
+    return getattr(node, "source", 0)
 
 
 @primitive

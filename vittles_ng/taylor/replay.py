@@ -7,6 +7,8 @@ operands of nonlinear rules, results that their own rule reads, and what lies on
 function of ``X @ theta`` this is one product with X and one with its transpose per order.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..errors import NonSmoothError
@@ -15,6 +17,19 @@ from .structure import SparseTerm
 from .tape import record
 
 __all__ = ["Plan", "Recorded", "Replay"]
+
+
+class Step(NamedTuple):
+    """One node to form, and what is done with the result."""
+
+    node: int
+    kernel: object
+    parents: tuple
+    only: int  # the parent of a linear rule with one operand, else -1
+    is_linear: bool
+    is_kept: bool
+    dying: tuple  # nodes whose coefficient is not read after this step
+    values: tuple  # order 0 of the parents
 
 
 class Plan:
@@ -29,48 +44,64 @@ class Plan:
 
     def __init__(self, tape, corrected=None):
         self.tape = tape
-        n = len(tape.kernels)
-        kept = [False] * n
+        self.kept = self._kept()
+        self.root = None if corrected is None else tape.roots[corrected]
+        nodes = [i for i, kernel in enumerate(tape.kernels) if kernel is not None and tape.parents[i]]
+        to_correct = [] if corrected is None else self._to_correct(nodes, tape.depends_on(corrected))
+        dying = self._dying(nodes, to_correct)
+        steps = {i: self._step(i, dying.get(i, ())) for i in nodes}
+        self.forward = list(steps.values())
+        self.correction = [steps[i] for i in to_correct]
+        self.later = self._later()
+        formed = {step.node for step in self.later}
+        self.zero_later = [i for i in nodes if self.kept[i] and i not in formed]
+
+    def _kept(self):
+        """Nodes whose coefficients are read at later orders: by a nonlinear rule, or by their own."""
+        tape = self.tape
+        kept = [kernel is None for kernel in tape.kernels]
         for i, kernel in enumerate(tape.kernels):
-            if kernel is None:
-                kept[i] = True
-            elif not kernel.is_linear:
+            if kernel is not None and not kernel.is_linear:
                 kept[i] = kept[i] or kernel.reads_result
                 for p in tape.parents[i]:
                     kept[p] = True
-        self.kept = kept
-        self.forward = [
-            (i, kernel, tape.parents[i], kernel.is_linear, kept[i])
-            for i, kernel in enumerate(tape.kernels)
-            if kernel is not None and tape.parents[i]
-        ]
-        self.correction = [] if corrected is None else self._correction(tape.depends_on(corrected))
-        self.root = None if corrected is None else tape.roots[corrected]
-        self.dying = self._dying(corrected)
+        return kept
 
-    def _correction(self, depends):
+    def _to_correct(self, nodes, depends):
         """Nodes to correct: kept, or read by a node to correct, and dependent on the corrected argument."""
-        tape, needed = self.tape, list(self.kept)
-        for i in range(len(tape.kernels) - 1, -1, -1):
-            if needed[i] and tape.kernels[i] is not None:
-                for p in tape.parents[i]:
+        needed = list(self.kept)
+        for i in reversed(nodes):
+            if needed[i]:
+                for p in self.tape.parents[i]:
                     needed[p] = True
-        return [step for step in self.forward if needed[step[0]] and depends[step[0]]]
+        return [i for i in nodes if needed[i] and depends[i]]
 
-    def _dying(self, corrected):
-        """For every step the nodes whose coefficient is not read after it."""
+    def _dying(self, nodes, to_correct):
+        """For every node the ones that are read last by it."""
         immortal = {i for i, k in enumerate(self.kept) if k}
         immortal.update(node for node, _ in self.tape.outputs if node is not None)
-        immortal.update(step[0] for step in self.correction)
-        last = {}
-        for i, _, parents, _, _ in self.forward:
-            for p in parents:
-                last[p] = i
+        immortal.update(to_correct)
+        last = {p: i for i in nodes for p in self.tape.parents[i] if p not in immortal}
         dying = {}
         for p, i in last.items():
-            if p not in immortal:
-                dying.setdefault(i, []).append(p)
+            dying[i] = (*dying.get(i, ()), p)
         return dying
+
+    def _step(self, i, dying):
+        tape = self.tape
+        kernel, parents = tape.kernels[i], tape.parents[i]
+        only = parents[0] if kernel.is_linear and len(parents) == 1 else -1
+        values = tuple(tape.values[p] for p in parents)
+        return Step(i, kernel, parents, only, kernel.is_linear, self.kept[i], dying, values)
+
+    def _later(self):
+        """The steps that may give a coefficient when every argument's is zero: a linear rule needs an operand's."""
+        moving, later = set(), []
+        for step in self.forward:
+            if not step.is_linear or any(p in moving for p in step.parents):
+                moving.add(step.node)
+                later.append(step)
+        return later
 
 
 class Replay:
@@ -89,7 +120,8 @@ class Replay:
         tape = plan.tape
         self.series = [[v] if kept else None for v, kept in zip(tape.values, plan.kept, strict=True)]
         self.aux = [kernel.start() if kernel is not None and not kernel.is_linear else None for kernel in tape.kernels]
-        self.now = None  # coefficients of the present order
+        self.now = None  # coefficients of the present order, until they are corrected
+        self._pending = None
         self.order = 0
 
     def coefficient(self, given):
@@ -105,48 +137,66 @@ class Replay:
         list of (ndarray, dict or None)
             The coefficient of every output.
         """
-        tape, ws = self.plan.tape, self.ws
+        if self._pending is not None:
+            self._correct(self._pending)
+        plan, ws, series, aux = self.plan, self.ws, self.series, self.aux
+        tape = plan.tape
         self.order += 1
         k = self.order
         now = self.now = [None] * len(tape.kernels)
         for root, c in zip(tape.roots, given, strict=True):
             now[root] = c
-            self.series[root].append(c)
-        series, aux, dying = self.series, self.aux, self.plan.dying
-        for i, kernel, parents, is_linear, kept in self.plan.forward:
+            series[root].append(c)
+        steps = plan.forward
+        if all(c is None for c in given):
+            steps = plan.later
+            for i in plan.zero_later:
+                series[i].append(None)
+        for i, kernel, parents, only, is_linear, is_kept, dying, _ in steps:
             if not is_linear:
-                c = kernel.coefficient(ws, k, tuple([series[p] for p in parents]), series[i], aux[i])
-            elif len(parents) == 1:
-                x = now[parents[0]]
-                c = None if x is None else kernel.apply(ws, x)
+                c = kernel.coefficient(ws, k, [series[p] for p in parents], series[i], aux[i])
+            elif only >= 0:
+                c = now[only]
+                if c is not None:
+                    c = kernel.apply(ws, c)
             else:
                 xs = [now[p] for p in parents]
                 c = kernel.apply(ws, *xs) if any(x is not None for x in xs) else None
             now[i] = c
-            if kept:
+            if is_kept:
                 series[i].append(c)
-            if i in dying:
-                for p in dying[i]:
-                    now[p] = None
+            for p in dying:
+                now[p] = None
         return [None if node is None else now[node] for node, _ in tape.outputs]
 
     def correct(self, c):
-        """Add the part of the present order that is linear in the corrected argument's coefficient ``c``."""
-        plan, ws, now, series = self.plan, self.ws, self.now, self.series
-        values, k = plan.tape.values, self.order
+        """Add the part of the present order that is linear in the corrected argument's coefficient ``c``, or None.
+
+        Done when the next order needs it: the last order's is never formed.
+        """
+        self._pending = c
+        if c is None:
+            self.now = None
+
+    def _correct(self, c):
+        self._pending = None
+        plan, ws, now, series, k = self.plan, self.ws, self.now, self.series, self.order
         delta = {plan.root: c}
         series[plan.root][k] = c
-        for i, kernel, parents, is_linear, kept in plan.correction:
-            dx = [delta.get(p) for p in parents]
-            if all(d is None for d in dx):
-                continue
-            if is_linear:
-                d = kernel.apply(ws, *dx)
+        for i, kernel, parents, only, is_linear, is_kept, _, values in plan.correction:
+            if only >= 0:
+                d = delta.get(only)
+                if d is not None:
+                    d = kernel.apply(ws, d)
             else:
-                d = kernel.tangent(ws, dx, [values[p] for p in parents], values[i])
+                dx = [delta.get(p) for p in parents]
+                if all(x is None for x in dx):
+                    continue
+                d = kernel.apply(ws, *dx) if is_linear else kernel.tangent(ws, dx, values, self.plan.tape.values[i])
             delta[i] = d
-            if kept:
-                series[i][k] = _sum(ws, now[i], d)
+            if is_kept and d is not None:
+                c = now[i]
+                series[i][k] = d if c is None else _sum(ws, c, d)
         self.now = None
 
 

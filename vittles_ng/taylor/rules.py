@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import MissingRuleError
-from .series import lift, product_sum
+from .series import add_to, lift, product_sum
 
 __all__ = [
     "Antiderivative",
@@ -54,6 +54,8 @@ class Call:
         The result at order 0.
     same : tuple of int
         For each traced argument the index of the first traced argument that is the same node.
+    sources : tuple of int
+        For each traced argument a hash of the expression that it is, see :func:`.primitives.source`.
     """
 
     fun: object
@@ -62,6 +64,7 @@ class Call:
     argnums: tuple
     value: object
     same: tuple = field(default=())
+    sources: tuple = field(default=())
 
     @property
     def traced(self):
@@ -262,16 +265,16 @@ class Antiderivative(Nonlinear):
                 w.append(self.weight(ws, i, j, x, y, weights))
             for j in range(len(s), k):
                 s.append(_scaled(ws, self._lift(x[p][j], j), j))
-            total = ws.add(total, product_sum(ws, s, w, k, 1, k - 1))
+            total = add_to(ws, total, product_sum(ws, s, w, k, 1, k - 1))
         if total is not None:
             total = np.multiply(total, 1.0 / k, out=total)
-        return ws.add(total, self.tangent(ws, [xs[k] for xs in x], None, None))
+        return add_to(ws, total, self.tangent(ws, [xs[k] for xs in x], None, None))
 
     def tangent(self, ws, dx, x0, y0):
         total = None
         for w, p in zip(self.w0, self.pairs, strict=True):
             if dx[p] is not None:
-                total = ws.add(total, ws.multiply(w, self._lift(dx[p], 1)))
+                total = add_to(ws, total, ws.multiply(w, self._lift(dx[p], 1)))
         return total
 
     def _lift(self, c, k):
@@ -313,8 +316,10 @@ class Quotient(Nonlinear):
         total = product_sum(ws, slopes, w, k, 1, k - 1)
         if total is not None:
             total = np.multiply(total, -1.0 / k, out=total)
-        total = ws.add(total, x[k])
-        return None if total is None else ws.multiply(total, self.inverse)
+        if total is None:
+            return None if x[k] is None else ws.multiply(x[k], self.inverse)
+        total = add_to(ws, total, x[k])
+        return np.multiply(total, self.inverse, out=total)
 
     def tangent(self, ws, dx, x0, y0):
         return ws.multiply(dx[0], self.inverse)
@@ -358,7 +363,7 @@ class Derivatives(Nonlinear):
                 j = len(power)
                 power.append(product_sum(ws, x, lower, j, 1, j - m + 1))
             if power[k] is not None:
-                total = ws.add(total, ws.multiply(self._factor(m), power[k]))
+                total = add_to(ws, total, ws.multiply(self._factor(m), power[k]))
         return total
 
     def tangent(self, ws, dx, x0, y0):
@@ -392,7 +397,7 @@ class LogAntiderivative(Nonlinear):
         total = product_sum(ws, slopes, e, k, 1, k - 1)
         if total is not None:
             total = np.multiply(total, self.sign / k, out=total)
-        return ws.add(total, self.tangent(ws, (None, x[k]), None, None))
+        return add_to(ws, total, self.tangent(ws, (None, x[k]), None, None))
 
     def tangent(self, ws, dx, x0, y0):
         if dx[1] is None:

@@ -6,27 +6,29 @@ comes out is the index that every coefficient is taken by, for a whole batch of 
 
 import autograd.numpy as anp
 import numpy as np
+from autograd.extend import vspace
 from autograd.numpy import numpy_wrapper as wrapper
 from autograd.numpy.numpy_boxes import ArrayBox
-from autograd.numpy.numpy_vjps import untake
+from autograd.numpy.numpy_vjps import unbroadcast, untake
 from autograd.util import func
 
+from ..errors import MissingRuleError
+from .primitives import plain
 from .rules import Linear, defrule, linear
 from .structure import SparseTerm, sparse_index
 
 
-def _positions(call, argnum):
+def _positions(fun, args, kwargs, argnum):
     """The primitive on positions 1..size of its traced argument (0 where it puts a zero)."""
-    x = call.args[argnum]
-    positions = np.arange(1, np.size(x) + 1).reshape(np.shape(x))
-    args = list(call.args)
-    args[argnum] = positions
-    return getattr(call.fun, "fun", call.fun)(*args, **call.kwargs)
+    x = args[argnum]
+    args = list(args)
+    args[argnum] = np.arange(1, np.size(x) + 1).reshape(np.shape(x))
+    return getattr(fun, "fun", fun)(*args, **kwargs)
 
 
 def take_positions(positions, size, shape):
     """``f(x) -> x`` taken at positions (1-based, 0 a zero), for ``x`` with a step axis; a view where it can be one."""
-    flat = np.asarray(positions).ravel() - 1
+    flat = np.asarray(positions).ravel().astype(np.intp) - 1
     n = flat.size
     if n == size and np.array_equal(flat, np.arange(size)):
         return lambda x: x.reshape(x.shape[:1] + shape)
@@ -52,14 +54,33 @@ def take_positions(positions, size, shape):
 @linear
 def rearrangement(call, argnum):
     """Rule of a primitive that moves entries about and fills with zeros."""
-    return take_positions(_positions(call, argnum), np.size(call.args[argnum]), np.shape(call.value))
+    positions = _positions(call.fun, call.args, call.kwargs, argnum)
+    return take_positions(positions, np.size(call.args[argnum]), np.shape(call.value))
+
+
+def _back_to_positions(fun):
+    """VJP of such a primitive: the cotangents are added up at the positions that their entries came from."""
+
+    def vjp(argnums, ans, args, kwargs):
+        (argnum,) = argnums
+        x = plain(args[argnum])
+        plain_args = [x if i == argnum else a for i, a in enumerate(args)]
+        flat = np.asarray(_positions(fun, plain_args, kwargs, argnum)).ravel().astype(np.intp) - 1
+        there = np.flatnonzero(flat >= 0)
+        if np.ndim(x) == 0:
+            return lambda g: (anp.sum(anp.ravel(g)[there]),)
+        index, space = np.unravel_index(flat[there], np.shape(x)), vspace(np.asarray(x))
+        whole = there.size == flat.size
+        return lambda g: (untake(anp.ravel(g) if whole else anp.ravel(g)[there], index, space),)
+
+    return vjp
 
 
 @linear
 def list_rearrangement(call, argnum):
     """The same for a primitive that returns a list of arrays."""
     size = np.size(call.args[argnum])
-    takes = [take_positions(p, size, np.shape(p)) for p in _positions(call, argnum)]
+    takes = [take_positions(p, size, np.shape(p)) for p in _positions(call.fun, call.args, call.kwargs, argnum)]
     return lambda x: {i: take(x) for i, take in enumerate(takes)}
 
 
@@ -95,37 +116,42 @@ def _transpose(call, argnum):
     return lambda x: x.transpose(perm)
 
 
-@linear
-def _expand_dims(call, argnum):
-    shape = np.shape(call.value)
-    return lambda x: x.reshape(x.shape[:1] + shape)
+def _transpose_vjp(argnums, ans, args, kwargs):
+    """autograd's own inverts negative axes wrongly."""
+    axes = kwargs.get("axes", args[1] if len(args) > 1 else None)
+    if axes is not None:
+        axes = np.argsort([a % len(axes) for a in axes])
+    return lambda g: (anp.transpose(g, axes),)
 
 
-def axes_of(call, ndim, position=1):
-    """The normalised axes an ``axis`` argument names, for an array without the step axis."""
-    axis = call.kwargs.get("axis", call.args[position] if len(call.args) > position else None)
-    if axis is None:
-        return tuple(range(ndim))
-    axis = axis if isinstance(axis, tuple) else (axis,)
-    return tuple(int(a) % ndim for a in axis)
+def _unbroadcast_vjp(argnums, ans, args, kwargs):
+    """Of a primitive that only repeats its argument by broadcasting."""
+    (argnum,) = argnums
+    return lambda g: (unbroadcast(g, anp.metadata(args[argnum])),)
 
 
-def _sum(call):
-    x = call.args[0]
-    axes = tuple(a + 1 for a in axes_of(call, np.ndim(x)))
-    shape = np.shape(call.value)
-    return Linear(lambda ws, x: x.sum(axis=axes).reshape(x.shape[:1] + shape))
+_GATHERING_PADS = ("edge", "reflect", "symmetric", "wrap", "empty")
 
 
-def _mean(call):
-    x = call.args[0]
-    axes = tuple(a + 1 for a in axes_of(call, np.ndim(x)))
-    shape = np.shape(call.value)
-    return Linear(lambda ws, x: x.mean(axis=axes).reshape(x.shape[:1] + shape))
+def _pad(array, pad_width, mode="constant", **kwargs):
+    """np.pad of positions: a constant is not an entry, so it counts as a zero."""
+    if mode == "constant":
+        return np.pad(array, pad_width)
+    if mode in _GATHERING_PADS:
+        return np.pad(array, pad_width, mode, **kwargs)
+    raise MissingRuleError(f"the primitive 'pad' has no Taylor rule for mode={mode!r}: concatenate what it would add.")
+
+
+def _padding(call):
+    size, shape = np.size(call.args[0]), np.shape(call.value)
+    take = take_positions(_positions(_pad, call.args, call.kwargs, 0), size, shape)
+    return Linear(lambda ws, x: take(x))
 
 
 def _concatenate(call):
     axis, arrays = call.args[0], call.args[1:]
+    if axis is None:
+        raise MissingRuleError("the Taylor rule of 'concatenate' does not take axis=None: np.ravel the arrays first.")
     ndim, shape = call.value.ndim, call.value.shape
     axis = axis % ndim
     starts = np.cumsum([0] + [np.shape(a)[axis] for a in arrays])
@@ -173,22 +199,35 @@ def _where(call):
     return Linear(apply)
 
 
+def _where_vjp(argnums, ans, args, kwargs):
+    condition, sides = args[0], {1: (1.0, 0.0), 2: (0.0, 1.0)}
+
+    def to(argnum, g):
+        chosen = [g if side else 0.0 for side in sides[argnum]]
+        return unbroadcast(anp.where(condition, *chosen), anp.metadata(args[argnum]))
+
+    return lambda g: tuple(to(argnum, g) for argnum in argnums)
+
+
 for _fun in {anp.reshape, anp.ravel, anp.squeeze, anp.atleast_1d, anp.atleast_2d, anp.atleast_3d}:
     defrule(_fun, rearrangement)  # Fortran order moves entries
 defrule(anp.expand_dims, _view)
 for _fun in {
-    anp.roll, anp.flipud, anp.fliplr, anp.rot90, anp.tile, anp.repeat, anp.diag, anp.tril, anp.triu, anp.swapaxes,
-    anp.moveaxis, anp.rollaxis, anp.pad, anp.diagonal, wrapper.make_diagonal, anp.broadcast_to, anp.full,
+    anp.flipud, anp.fliplr, anp.rot90, anp.tril, anp.triu, anp.swapaxes, anp.moveaxis, anp.rollaxis,
+    wrapper.make_diagonal,
 }:  # fmt: skip
     defrule(_fun, rearrangement)
+for _fun in {anp.roll, anp.tile, anp.repeat, anp.diag, anp.diagonal}:
+    defrule(_fun, rearrangement, vjp=_back_to_positions(_fun))
+for _fun in {anp.broadcast_to, anp.full}:
+    defrule(_fun, rearrangement, vjp=_unbroadcast_vjp)
+defrule(anp.pad, _padding, vjp=_back_to_positions(_pad))
 for _fun in {anp.split, anp.array_split, anp.vsplit, anp.hsplit, anp.dsplit}:
     defrule(_fun, list_rearrangement)
-defrule(anp.transpose, _transpose)
+defrule(anp.transpose, _transpose, vjp=_transpose_vjp)
 defrule(func(ArrayBox.__getitem__), _getitem)
 defrule(untake, _untake)
-defrule(anp.sum, _sum)
-defrule(wrapper._primitive_mean, _mean)
 defrule(wrapper.concatenate_args, _concatenate)
 defrule(wrapper.array_from_args, _array_from_args)
 defrule(wrapper._array_from_scalar_or_array, _view)
-defrule(getattr(anp, "_original_where", anp.where), _where)  # anp.where itself is a wrapper
+defrule(getattr(anp, "_original_where", anp.where), _where, vjp=_where_vjp)  # anp.where itself is a wrapper

@@ -1,11 +1,11 @@
 """Rules of primitives that pick one of several branches: abs, max, maximum, clip, sort, remainder; and refusals.
 
-Off a kink each is linear in the entries it picks. On one the branch is asked of :mod:`.branches`, by the rule and by the
-VJP alike, and the recordings that took different branches are compared by the replay. The VJPs of autograd average the
-branches there, which is no function's derivative, so all of them are replaced.
+Off a kink each is linear in the entries it picks. On one the branch is asked of :mod:`.branches`, by the rule and by
+the VJP alike, and the recordings that took different branches are compared by the replay. The VJPs of autograd average
+the branches there, which is no function's derivative, so all of them are replaced.
 
-Choices between two quantities ``a`` and ``b`` are keyed by ``d = a - b``, so that ``abs(x)`` and ``maximum(x, 0)`` in one
-function take the same side at ``x = 0`` and a hand-written softplus ``maximum(x, 0) + log1p(exp(-abs(x)))`` is smooth.
+Choices between two quantities ``a`` and ``b`` are keyed by ``d = a - b``, so that ``abs(x)`` and ``maximum(x, 0)`` in
+one function take the same side at ``x = 0``: a hand-written softplus ``maximum(x, 0) + log1p(exp(-abs(x)))`` is smooth.
 """
 
 import hashlib
@@ -166,7 +166,9 @@ for _funs, _larger in (((anp.maximum, anp.fmax), True), ((anp.minimum, anp.fmin)
 
 def _bounds(args, kwargs):
     given = bound(("a_min", "a_max", "out"), args[1:], kwargs)
-    lower, upper = (given.get(a) if given.get(a) is not None else given.get(b) for a, b in (("a_min", "min"), ("a_max", "max")))
+    lower, upper = (
+        given.get(a) if given.get(a) is not None else given.get(b) for a, b in (("a_min", "min"), ("a_max", "max"))
+    )
     check_keywords("clip", given, ("out", "dtype", "where"))
     return lower, upper
 
@@ -206,8 +208,8 @@ _REDUCTION = ("axis", "out", "keepdims", "initial", "where")
 def _winners(name, x, args, kwargs):
     """Weights of the winning entries, shaped like ``x``, and the axes reduced.
 
-    At a tie the first branch takes the first of the winners, the second a mean of them with weights in general position:
-    it agrees with the first only where it does not matter which one wins.
+    At a tie the first branch takes the first of the winners, the second a mean of them with weights in general
+    position: it agrees with the first only where it does not matter which one wins.
     """
     given = bound(_REDUCTION, args, kwargs)
     check_keywords(name, given, ("out", "initial", "where"))
@@ -221,8 +223,11 @@ def _winners(name, x, args, kwargs):
     first = np.zeros(rows.shape)
     np.put_along_axis(first, rows.argmax(axis=-1)[..., None], 1.0, axis=-1)
     weights = first
-    if n_tied and current().other(f"{name} at a tie ({n_tied} {'maximum' if 'max' in name else 'minimum'} "
-                                  f"{'is' if n_tied == 1 else 'are'} shared)", x):
+    if n_tied and current().other(
+        f"{name} at a tie ({n_tied} {'maximum' if 'max' in name else 'minimum'} "
+        f"{'is' if n_tied == 1 else 'are'} shared)",
+        x,
+    ):
         weights = rows * np.random.default_rng(0).uniform(0.1, 1.0, rows.shape)
         weights /= weights.sum(axis=-1, keepdims=True)
     back = np.argsort([*others, *axes])

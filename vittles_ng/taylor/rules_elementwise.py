@@ -117,6 +117,9 @@ def _multiply(call):
 
 def _scale(constant, shape):
     """y_k = c x_k for a constant array."""
+    if constant.shape == shape and np.all(constant == 1.0):
+        # reverse mode multiplies by the ones that it starts from; other ones broadcast
+        return Linear(lambda ws, x: x if x.shape[1:] == shape else _full(lift(x, len(shape), 1), shape))
     if constant.ndim == 0:
         constant = constant[()]
     ndim = len(shape)

@@ -1,11 +1,12 @@
 """Rules of statistics, products along axes, differences, small linear maps and complex parts.
 
-Most spell the primitive in others. autograd's VJPs are replaced where they divide by an operand that may be zero, ignore an
-argument, or forget that operands broadcast.
+Most spell the primitive in others. autograd's VJPs are replaced where they divide by an operand that may be zero,
+ignore an argument, or forget that operands broadcast.
 """
 
 import autograd.numpy as anp
 import numpy as np
+from autograd.core import primitive_vjps
 from autograd.extend import defvjp, primitive
 from autograd.numpy import numpy_wrapper as wrapper
 from autograd.numpy.numpy_vjps import match_complex, unbroadcast
@@ -29,7 +30,47 @@ def _kept(shape, axes):
 
 def _check_dtype(name, dtype):
     if dtype is not None and np.dtype(dtype) not in (np.dtype(np.float64), np.dtype(np.complex128)):
-        raise MissingRuleError(f"the Taylor rule of '{name}' takes dtype= float or complex only, not {np.dtype(dtype)}.")
+        raise MissingRuleError(
+            f"the Taylor rule of '{name}' takes dtype= float or complex only, not {np.dtype(dtype)}."
+        )
+
+
+# ---- sum, mean ----
+
+_SUMS = {anp.sum: ("axis", "dtype", "out", "keepdims", "initial", "where")}
+_SUMS[wrapper._primitive_mean] = ("axis", "dtype", "out", "keepdims", "where")
+
+
+def _sum_given(fun, args, kwargs):
+    """axis and keepdims of a sum or mean."""
+    given = bound(_SUMS[fun], args[1:], kwargs)
+    check_keywords(fun.__name__, given, ("out", "initial", "where"))
+    _check_dtype(fun.__name__, given.get("dtype"))
+    return {name: given[name] for name in ("axis", "keepdims") if name in given}
+
+
+def _sum(call):
+    given = _sum_given(call.fun, call.args, call.kwargs)
+    x, shape = np.asarray(call.args[0]), np.shape(call.value)
+    axes = _axes(given.get("axis"), x.ndim)
+    n = int(np.prod([x.shape[a] for a in axes])) if call.fun is wrapper._primitive_mean else 1
+    axes = tuple(a + 1 for a in axes)
+
+    def apply(ws, x):
+        total = x.sum(axis=axes) if n == 1 else x.sum(axis=axes) / n
+        return total.reshape(x.shape[:1] + shape)
+
+    return Linear(apply)
+
+
+def _sum_vjp(fun):
+    """autograd's VJP, told what it would ignore or mistake by position."""
+    original = primitive_vjps[fun]
+    return lambda argnums, ans, args, kwargs: original(argnums, ans, args[:1], _sum_given(fun, args, kwargs))
+
+
+for _fun in _SUMS:
+    defrule(_fun, _sum, vjp=_sum_vjp(_fun))
 
 
 # ---- prod: by products, so that zeros are no exception ----
@@ -307,6 +348,12 @@ _NODES, _WEIGHTS = 0.5 * (_NODES + 1.0), 0.5 * _WEIGHTS
 _FAR = 12.0  # up to here 64 nodes integrate cos(pi x u) to rounding
 
 
+def _turned_cosine(x, m):
+    """``cos(x + m pi / 2)``, by quarter turns that are exact."""
+    turned = np.sin(x) if m % 2 else np.cos(x)
+    return -turned if m % 4 in (1, 2) else turned
+
+
 @primitive
 def sinc_derivative(x, m):
     """The m-th derivative of sinc: ``int_0^1 (pi u)^m cos(pi x u + m pi / 2) du``; for large x the recurrence
@@ -314,11 +361,11 @@ def sinc_derivative(x, m):
     x = np.asarray(x, dtype=float)
     near = np.where(np.abs(x) <= _FAR, x, 0.0)
     u = np.pi * _NODES
-    value = (np.cos(near[..., None] * u + 0.5 * np.pi * m) * u**m) @ _WEIGHTS
+    value = (_turned_cosine(near[..., None] * u, m) * u**m) @ _WEIGHTS
     far = np.where(np.abs(x) <= _FAR, _FAR, x)
     d = np.sinc(far)
     for i in range(1, m + 1):
-        d = (np.pi ** (i - 1) * np.sin(np.pi * far + 0.5 * np.pi * i) - i * d) / far
+        d = (np.pi ** (i - 1) * _turned_cosine(np.pi * far, i - 1) - i * d) / far
     return np.where(np.abs(x) <= _FAR, value, d)
 
 
@@ -347,9 +394,14 @@ for _fun in {anp.conj, anp.conjugate}:
     defrule(_fun, lambda call: Linear(lambda ws, x: np.conj(x)))
 
 
+def _check_angle(z):
+    n = np.sum(np.asarray(z) == 0)
+    if n:
+        raise NonSmoothError(f"angle has no Taylor series at 0 ({n} entries): move the base point.")
+
+
 def _angle(call):
-    if np.any(call.args[0] == 0):
-        raise NonSmoothError("angle has no Taylor series at 0: move the base point.")
+    _check_angle(call.args[0])
     if not np.iscomplexobj(call.args[0]):
         return Linear(lambda ws, x: np.zeros(x.shape))  # 0 or pi
 
@@ -360,7 +412,14 @@ def _angle(call):
     return Expansion(fun)
 
 
-defrule(anp.angle, _angle)
+def _angle_vjp(argnums, ans, args, kwargs):
+    z, deg = args[0], bound(("deg",), args[1:], kwargs).get("deg", False)
+    _check_angle(plain(z))
+    unit = 180.0 / np.pi if deg else 1.0
+    return lambda g: (match_complex(z, g * unit * anp.conj(z * 1j) / _squared(z)),)
+
+
+defrule(anp.angle, _angle, vjp=_angle_vjp)
 
 
 def _real_if_close(call):

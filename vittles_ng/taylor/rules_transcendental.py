@@ -10,8 +10,8 @@ import numpy as np
 from autograd.numpy.numpy_vjps import unbroadcast
 
 from ..errors import NonSmoothError
-from .primitives import antiderivative
-from .rules import Antiderivative, Nonlinear, Quotient, defrule, expansion
+from .primitives import antiderivative, isbox
+from .rules import Antiderivative, Expansion, Nonlinear, Quotient, defrule, expansion
 from .series import self_product
 
 _LN2, _LN10 = np.log(2.0), np.log(10.0)
@@ -64,14 +64,20 @@ defrule(anp.log1p, _quotient(lambda x: 1.0 + x, lambda ws, j, x, w: x[j], lambda
 defrule(anp.log2, expansion(lambda value, x: anp.log(x) * (1.0 / _LN2)))
 defrule(anp.log10, expansion(lambda value, x: anp.log(x) * (1.0 / _LN10)))
 
+
 # expit: w = y (1 - y)
-defrule(
-    asp.expit,
-    _ode(
-        lambda x, y: y * (1.0 - y),
-        lambda ws, j, x, y, w: _minus(ws, y[j], self_product(ws, y, j)),
-    ),
-)
+def _expit(call):
+    y0 = call.value
+    slope = 1.0 - 2.0 * y0
+
+    def weight(ws, i, j, x, y, w):
+        # (y - y^2)_j = (1 - 2 y_0) y_j - sum_{i=1..j-1} y_i y_{j-i}
+        return _minus(ws, None if y[j] is None else ws.multiply(y[j], slope), self_product(ws, y, j, 1))
+
+    return Antiderivative((y0 * asp.expit(-call.args[0]),), weight)  # 1 - y_0 would lose the right tail
+
+
+defrule(asp.expit, _expit)
 # logit: x (1 - x) y' = x'
 defrule(
     asp.logit,
@@ -90,11 +96,17 @@ def _minus(ws, a, b):
     return np.negative(b, out=b) if a is None else np.subtract(a, b, out=b)
 
 
-# logaddexp: y' = p a' + (1 - p) b' with p = expit(a - b)
+# logaddexp: y' = expit(a - b) a' + expit(b - a) b'
 def _logaddexp(value, a, b):
-    d = a - b
-    p = asp.expit(d)
-    return antiderivative(value, p, a, 1.0 - p, b)
+    pairs = []
+    for x, other in ((a, b), (b, a)):
+        if isbox(x):
+            pairs += [asp.expit(_difference(x, other)), x]
+    return antiderivative(value, *pairs)
+
+
+def _difference(p, q):
+    return p if isinstance(q, (int, float)) and q == 0 else p - q
 
 
 def _logaddexp_vjp(argnums, ans, args, kwargs):
@@ -102,7 +114,7 @@ def _logaddexp_vjp(argnums, ans, args, kwargs):
     a, b = args
 
     def to(argnum, g):
-        weight = asp.expit(a - b) if argnum == 0 else asp.expit(b - a)
+        weight = asp.expit(_difference(a, b) if argnum == 0 else _difference(b, a))
         return unbroadcast(g * weight, anp.metadata(args[argnum]))
 
     return lambda g: tuple(to(argnum, g) for argnum in argnums)
@@ -165,7 +177,15 @@ defrule(anp.sinh, _ode(lambda x, y: np.cosh(x), _partner(1.0)))
 defrule(anp.cosh, _ode(lambda x, y: np.sinh(x), _partner(1.0)))
 # tan: w = 1 + y^2;  tanh: w = 1 - y^2
 defrule(anp.tan, _ode(lambda x, y: 1.0 + y * y, lambda ws, j, x, y, w: self_product(ws, y, j)))
-defrule(anp.tanh, _ode(lambda x, y: 1.0 - y * y, lambda ws, j, x, y, w: _minus(ws, None, self_product(ws, y, j))))
+# order 0 of 1 - y^2 is 4 expit(2x) expit(-2x) where y rounds to 1; autograd's VJP divides by cosh^2, which overflows
+defrule(
+    anp.tanh,
+    _ode(
+        lambda x, y: 4.0 * asp.expit(2.0 * x) * asp.expit(-2.0 * x),
+        lambda ws, j, x, y, w: _minus(ws, None, self_product(ws, y, j)),
+    ),
+    vjp=lambda argnums, ans, args, kwargs: lambda g: (g * (1.0 - anp.square(ans)),),
+)
 # arctan: (1 + x^2) y' = x';  arctanh: (1 - x^2) y' = x'
 defrule(anp.arctan, _quotient(lambda x: 1.0 + x * x, lambda ws, j, x, w: self_product(ws, x, j)))
 defrule(
@@ -208,4 +228,11 @@ def _arctan2(value, a, b):
     return antiderivative(value, b / q, a, -a / q, b)
 
 
-defrule(anp.arctan2, expansion(_arctan2))
+def _arctan2_off_zero(call):
+    n = np.sum(np.equal(call.args[0], 0.0) & np.equal(call.args[1], 0.0))
+    if n:
+        raise NonSmoothError(f"arctan2 has no Taylor series at (0, 0) ({n} such entries): move the base point.")
+    return Expansion(_arctan2)
+
+
+defrule(anp.arctan2, _arctan2_off_zero)

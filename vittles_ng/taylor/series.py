@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 
-__all__ = ["Workspace", "add_coefficients", "lift", "product_sum", "self_product"]
+__all__ = ["Workspace", "add_coefficients", "add_to", "lift", "product_sum", "self_product"]
 
 _ALIGN = 64  # bytes; NumPy's own 16-byte alignment makes wide vector loads straddle cache lines
 _SMALL = 256  # elements; below this NumPy's own small-block cache is as fast
@@ -61,8 +61,13 @@ class Workspace:
             pool = self._pools[shape, dtype] = [] if math.prod(shape) >= _SMALL else _NOT_POOLED
         if pool is _NOT_POOLED:
             return np.empty(shape, dtype)
-        for array, raw in reversed(pool):  # the oldest are coefficients that are kept
+        for i in range(len(pool) - 1, -1, -1):  # the last used first: it is the likeliest to be in cache
+            entry = pool[i]
+            array, raw = entry
             if sys.getrefcount(array) == _ARRAY_FREE and sys.getrefcount(raw) == _RAW_FREE:
+                if i + 1 < len(pool):
+                    del pool[i]
+                    pool.append(entry)
                 return array
         pool.append(_aligned(shape, np.dtype(dtype)))
         return pool[-1][0]
@@ -117,18 +122,20 @@ def product_sum(ws, a, b, k, first, last):
             total = ws.multiply(p, q)
         elif term is None:
             term = ws.multiply(p, q)
-            total = _accumulate(ws, total, term)
+            total = add_to(ws, total, term)
         elif term.shape == total.shape and term.dtype == total.dtype == np.result_type(p, q):
             np.multiply(p, q, out=term)
             np.add(total, term, out=total)
         else:
-            total = _accumulate(ws, total, ws.multiply(p, q))
+            total = add_to(ws, total, ws.multiply(p, q))
     return total
 
 
-def _accumulate(ws, total, term):
-    """``total + term``, in place where total is large enough to hold it."""
-    if total.shape == term.shape and total.dtype == np.result_type(total, term):
+def add_to(ws, total, term):
+    """``total + term``, in place where ``total``, which must be the caller's own, can hold it; None is zero."""
+    if total is None or term is None:
+        return term if total is None else total
+    if total.shape == term.shape and total.dtype is term.dtype:
         return np.add(total, term, out=total)
     return ws.add(total, term)
 
@@ -139,5 +146,5 @@ def self_product(ws, a, k, first=0):
     if total is not None:
         total = np.multiply(total, 2.0, out=total)
     if k % 2 == 0 and k // 2 >= first and a[k // 2] is not None:
-        total = ws.add(total, ws.multiply(a[k // 2], a[k // 2]))
+        total = add_to(ws, total, ws.multiply(a[k // 2], a[k // 2]))
     return total

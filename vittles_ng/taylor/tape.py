@@ -33,21 +33,26 @@ _ADDITIONS = {func(VSpace.add), func(VSpace.mut_add), sparse_add}
 
 
 class TapeNode(Node):
-    """One call on the way to the tape."""
+    """One call on the way to the tape.
 
-    __slots__ = ("recorder", "fun", "args", "kwargs", "argnums", "parents", "value", "merged", "kernel")
+    ``source`` is a hash of the expression that the node is: equal for equal calls of equal operands.
+    """
+
+    __slots__ = ("recorder", "fun", "args", "kwargs", "argnums", "parents", "value", "merged", "kernel", "source")
 
     def __init__(self, value, fun, args, kwargs, parent_argnums, parents):
         self.recorder = parents[0].recorder
         self.fun, self.args, self.kwargs = fun, args, kwargs
         self.argnums, self.parents, self.value = parent_argnums, parents, value
         self.merged = self.kernel = None
+        self.source = hash(_expression(self, [p.source for p in parents]))
         self.recorder.append(self)
 
     def initialize_root(self, recorder, value):
         self.recorder, self.value = recorder, value
         self.fun, self.args, self.kwargs, self.argnums, self.parents = None, (), {}, (), ()
         self.merged = self.kernel = None
+        self.source = hash(id(self))
 
 
 notrace_primitives[TapeNode] = notrace_primitives[VJPNode]
@@ -237,8 +242,8 @@ def _expand(node, made, nodes, seen, n_uses, trace):
     new = recorder[start:]
     del recorder[start:]
     if not isbox(result):
-        node.value, node.parents, node.argnums = result, (), ()
-        node.kernel = Linear(None)
+        node.value = result
+        node.kernel = Linear(lambda ws, *xs: None)
         nodes.append(node)
         return
     for inner in new:
@@ -248,6 +253,7 @@ def _expand(node, made, nodes, seen, n_uses, trace):
     for inner in new:
         _emit(inner, nodes, seen, n_uses, trace)
     node.merged = _final(result._node)
+    node.merged.source = node.source  # a VJP, which ran before, knows it by the call that was expanded
 
 
 def _same_shapes(node):
@@ -282,13 +288,19 @@ def _call(node):
         argnums=tuple(node.argnums),
         value=_as_array(node.value),
         same=tuple(node.parents.index(p) for p in node.parents),
+        sources=tuple(p.source for p in node.parents),
     )
 
 
 def _key(node):
     """Equal for calls that give equal results."""
-    parents = dict(zip(node.argnums, node.parents, strict=True))
-    args = tuple(parents[i] if i in parents else _constant_key(a) for i, a in enumerate(node.args))
+    return _expression(node, node.parents)
+
+
+def _expression(node, operands):
+    """A call with ``operands`` standing for its traced arguments, hashable."""
+    operands = dict(zip(node.argnums, operands, strict=True))
+    args = tuple(operands[i] if i in operands else _constant_key(a) for i, a in enumerate(node.args))
     return node.fun, args, tuple(sorted((name, _constant_key(v)) for name, v in node.kwargs.items()))
 
 
