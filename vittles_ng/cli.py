@@ -54,7 +54,7 @@ def main(argv=None):
             leave_out=options.leave_out,
             seed=options.seed,
         )
-    except VittlesError as error:
+    except (VittlesError, OSError) as error:
         print("vittles-ng:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -87,18 +87,20 @@ def _parser():
         description="Fits a generalised linear model, approximates its leave-one-out, bootstrap and ridge-path refits "
         "by Taylor expansion, checks some of them against exact refits, and writes report.csv and report.png. Without "
         "--data: a logistic regression on Fair's survey of extramarital affairs (6366 people, from statsmodels).",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    report.add_argument("--data", metavar="FILE.csv", help="comma-separated file with a header line")
-    report.add_argument(
-        "--formula", metavar='"y ~ x1 + x2"', help="model formula in patsy's language; needed with --data"
+    add = report.add_argument
+    add("--data", metavar="FILE.csv", help="comma-separated file with a header line; default: the survey")
+    add("--formula", metavar='"y ~ x1 + x2"', help="model formula in patsy's language; needed with --data")
+    families = ("binomial", "poisson", "gaussian")
+    add("--family", choices=families, default="binomial", help="the response's distribution (%(default)s)")
+    add("--output", metavar="FOLDER", default="report", help="where the tables and the figure go (%(default)s)")
+    add("--order", metavar="K", type=_at_least(1), default=4, help="highest order of the expansions (%(default)s)")
+    add("--bootstrap", metavar="N", type=_at_least(1), default=200, help="number of resamples (%(default)s)")
+    add(
+        "--leave-out",
+        metavar="N",
+        type=_at_least(1),
+        help="leave out only N observations, evenly spread; default: each",
     )
-    report.add_argument("--family", choices=("binomial", "poisson", "gaussian"), default="binomial", help="response")
-    report.add_argument("--output", metavar="FOLDER", default="report", help="where the table and the figure go")
-    report.add_argument("--order", metavar="K", type=_at_least(1), default=4, help="highest order of the expansions")
-    report.add_argument("--bootstrap", metavar="N", type=_at_least(1), default=200, help="bootstrap resamples")
-    report.add_argument(
-        "--leave-out", metavar="N", type=_at_least(1), help="observations to leave out, evenly spread; all if not given"
-    )
-    report.add_argument("--seed", metavar="S", type=_at_least(0), default=0, help="seed of the resamples")
+    add("--seed", metavar="S", type=_at_least(0), default=0, help="seed of the resamples (%(default)s)")
     return parser

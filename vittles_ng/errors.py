@@ -4,6 +4,8 @@ Every class derives from :class:`VittlesError` and from the built-in exception t
 catch for the same fault, so ``except ValueError`` and ``except numpy.linalg.LinAlgError`` go on working.
 """
 
+import importlib
+
 from numpy.linalg import LinAlgError
 
 __all__ = [
@@ -20,6 +22,8 @@ __all__ = [
     "NonSmoothError",
     "RepeatedEigenvalueError",
     "DataError",
+    "MissingDependencyError",
+    "optional_import",
 ]
 
 
@@ -88,3 +92,29 @@ class RepeatedEigenvalueError(VittlesError, LinAlgError, ValueError):
 
 class DataError(VittlesError, ValueError):
     """A data file, a formula or a fit cannot be used."""
+
+
+class MissingDependencyError(VittlesError, ImportError):
+    """A module of an optional extra is not installed."""
+
+
+def optional_import(name, extra="report"):
+    """Import a module of an optional extra, or say in one line how to get it.
+
+    Parameters
+    ----------
+    name : str
+        The module.
+    extra : str, default="report"
+        The extra of this package that brings it.
+
+    Raises
+    ------
+    MissingDependencyError
+        The module is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        package = error.name.split(".")[0]
+        raise MissingDependencyError(f"the {extra} needs {package}: pip install 'vittles-ng[{extra}]'") from error

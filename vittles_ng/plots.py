@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from .report_data import optional_import
+from .errors import optional_import
 
 __all__ = ["plot_error_against_order", "plot_penalty_path", "report_figure"]
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 MARKERS = ("o", "s", "^")
-MAX_PATHS = 8
+MAX_PATHS, MAX_NAME = 8, 40
 # From the middle of a label's left edge to the end of its curve.
 LEADER = {"arrowstyle": "-", "linewidth": 0.6, "relpos": (0.0, 0.5), "shrinkA": 0, "shrinkB": 3}
 
@@ -33,10 +33,19 @@ def plot_error_against_order(lines, ax=None):
     lines : list of Line
         Lines of the report's table.
     ax : matplotlib.axes.Axes, optional
+        Default: a new figure's.
 
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from vittles_ng.report import Line
+    >>> lines = [Line("bootstrap", 200, 40, k, 0.1**k, 1.0, 9.0, 9.0, 5.0, 5.0) for k in (1, 2, 3)]
+    >>> plot_error_against_order(lines, Figure().subplots()).get_ylabel()
+    'largest error (standard errors)'
     """
     ax = _axes(ax)
     for i, name in enumerate(dict.fromkeys(line.task for line in lines)):
@@ -67,14 +76,23 @@ def plot_penalty_path(penalties, paths, names, exact_penalties=None, exact=None,
         Increasing and positive.
     paths : ndarray of shape (n_penalties, n_coefficients)
     names : sequence of str
-        Names of the coefficients; the 8 largest are drawn.
+        Names of the coefficients; the 8 largest are drawn, with names of at most 40 characters.
     exact_penalties : ndarray of shape (n_exact,), optional
     exact : ndarray of shape (n_exact, n_coefficients), optional
     ax : matplotlib.axes.Axes, optional
+        Default: a new figure's.
 
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> penalties = np.geomspace(1, 100, 30)
+    >>> ax = plot_penalty_path(penalties, 1 / (1 + penalties[:, None]), ["age"], ax=Figure().subplots())
+    >>> [text.get_text() for text in ax.texts]
+    ['age']
     """
     ax = _axes(ax)
     largest = np.sort(np.argsort(-np.max(np.abs(paths), axis=0))[:MAX_PATHS])
@@ -87,7 +105,7 @@ def plot_penalty_path(penalties, paths, names, exact_penalties=None, exact=None,
     heights = _spread(paths[-1, largest], 0.055 * (high - low))
     for i, j in enumerate(largest):
         ax.annotate(
-            names[j],
+            names[j] if len(names[j]) <= MAX_NAME else names[j][: MAX_NAME - 3] + "...",
             (penalties[-1], paths[-1, j]),
             xytext=(1.03, (heights[i] - low) / (high - low)),
             textcoords=("axes fraction", "axes fraction"),
@@ -115,25 +133,20 @@ def plot_penalty_path(penalties, paths, names, exact_penalties=None, exact=None,
 
 
 def _spread(heights, gap):
-    """Move label heights apart until neighbours are ``gap`` from each other, keeping their order and their mean."""
+    """Label heights at least ``gap`` apart, in the same order: crowded ones are spaced evenly around their mean."""
     order = np.argsort(heights)
-    spread = np.asarray(heights, dtype=float)[order]
-    groups = [[value] for value in spread]
-    centres = list(spread)
+    groups = [[height] for height in heights[order]]
     i = 0
     while i < len(groups) - 1:
-        reach = 0.5 * gap * (len(groups[i]) + len(groups[i + 1]))
-        if centres[i + 1] - centres[i] < reach:
+        needed = 0.5 * gap * (len(groups[i]) + len(groups[i + 1]))
+        if np.mean(groups[i + 1]) - np.mean(groups[i]) < needed:
             groups[i] += groups.pop(i + 1)
-            centres[i] = float(np.mean(groups[i]))
-            del centres[i + 1]
             i = max(i - 1, 0)
         else:
             i += 1
-    moved = [c + gap * (k - 0.5 * (len(g) - 1)) for c, g in zip(centres, groups, strict=True) for k in range(len(g))]
-    result = np.empty(len(moved))
-    result[order] = moved
-    return result
+    spread = np.empty(len(heights))
+    spread[order] = [np.mean(group) + gap * (k - 0.5 * (len(group) - 1)) for group in groups for k in range(len(group))]
+    return spread
 
 
 def report_figure(figure, fit, outcomes):

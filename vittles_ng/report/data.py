@@ -8,7 +8,6 @@ part of ``T``, its centre is added to the intercept.
 
 import ast
 import builtins
-import importlib
 import math
 import os
 from dataclasses import dataclass
@@ -16,9 +15,9 @@ from functools import cached_property
 
 import numpy as np
 
-from .errors import DataError, VittlesError
+from ..errors import DataError, optional_import
 
-__all__ = ["GlmData", "optional_import", "read_csv", "fair_data", "glm_data"]
+__all__ = ["GlmData", "read_csv", "fair_data", "glm_data"]
 
 FAIR_FORMULA = "affair ~ rate_marriage + age + yrs_married + children + religious + educ + occupation + occupation_husb"
 # Smallest singular value of the unit-length columns that still counts as full rank: the Hessian squares it.
@@ -62,20 +61,6 @@ class GlmData:
     def gram(self):
         """``Z'Z``, of shape (n_input, n_input)."""
         return self.design.T @ self.design
-
-
-def optional_import(name):
-    """Import a module of the ``report`` extra, or say in one line how to get it.
-
-    Raises
-    ------
-    VittlesError
-        The module is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise VittlesError(f"the report needs {error.name.split('.')[0]}: pip install 'vittles-ng[report]'") from error
 
 
 def read_csv(path):
@@ -130,6 +115,16 @@ def glm_data(frame, formula, family):
     DataError
         A formula that cannot be read, an unknown column, missing or infinite values, a response that does not fit the
         family, a constant response, too few rows, or linearly dependent columns.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> frame = pandas.DataFrame({"smoker": ["no", "yes", "no", "yes"], "age": [30, 40, 50, 60]})
+    >>> data = glm_data(frame, "smoker ~ age", "binomial")
+    >>> data.columns, data.response_name
+    (('Intercept', 'age'), 'smoker[yes]')
+    >>> data.design[:, 1].round(2)
+    array([-1.34, -0.45,  0.45,  1.34])
     """
     outcome, covariates = _matrices(frame, formula)
     response, response_name = _response(outcome, family)

@@ -16,8 +16,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve, eigvalsh
 from scipy.special import expit
 
-from .errors import DataError
-from .report_data import GlmData, optional_import
+from ..errors import DataError, optional_import
+from .data import GlmData
 
 __all__ = ["FAMILIES", "Family", "Fit", "NewtonPath", "fit_glm", "newton", "solve_exactly"]
 
@@ -104,6 +104,17 @@ def newton(data, family, start, weights=None, penalty=0.0, damped=False, max_ste
     -------
     NewtonPath
         Not solved where no penalty helps and the Hessian has lost all but 1e-9 of ``Z'Z`` in some direction.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> from vittles_ng.report.data import glm_data
+    >>> data = glm_data(pandas.DataFrame({"c": [2, 1, 3, 6], "x": [0, 0, 1, 1]}), "c ~ x", "poisson")
+    >>> path = newton(data, FAMILIES["poisson"], [0.0, 0.0])
+    >>> path.solved
+    True
+    >>> np.exp(data.transform @ path.values[-1]).round(10)  # the mean where x = 0, and the ratio of the means
+    array([1.5, 3. ])
     """
     began = perf_counter()
     design, response, ridge = data.design, data.response, penalty * data.penalised
@@ -126,7 +137,7 @@ def newton(data, family, start, weights=None, penalty=0.0, damped=False, max_ste
         decrement = math.sqrt(max(gradient @ step, 0.0))
         values.append(values[-1] - step / (1.0 + damped * decrement))
         seconds.append(perf_counter() - began)
-    solved = decrement <= 1e-8 and (penalty > 0 or eigvalsh(hessian, data.gram)[0] > SEPARATED)
+    solved = decrement <= 1e-8 and (penalty > 0 or bool(eigvalsh(hessian, data.gram)[0] > SEPARATED))
     return NewtonPath(np.array(values), np.array(seconds), hessian, solved)
 
 

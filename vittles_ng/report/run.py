@@ -6,6 +6,7 @@ grid). Exact refits start Newton's method, with the closed-form Hessian, at the 
 
 import csv
 import math
+import tempfile
 import textwrap
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,11 +16,11 @@ from time import perf_counter
 import autograd.numpy as anp
 import numpy as np
 
-from . import plots
-from .errors import DataError
-from .expansion import ParametricSensitivityTaylorExpansion
-from .report_data import FAIR_FORMULA, fair_data, glm_data, optional_import, read_csv
-from .report_model import fit_glm, solve_exactly
+from .. import plots
+from ..errors import DataError, optional_import
+from ..expansion import ParametricSensitivityTaylorExpansion
+from .data import FAIR_FORMULA, fair_data, glm_data, read_csv
+from .model import fit_glm, solve_exactly
 
 __all__ = ["Line", "Outcome", "Task", "format_table", "make_tasks", "run_report", "run_task"]
 
@@ -290,9 +291,9 @@ def run_report(
     if formula is None:
         raise DataError('--data needs --formula, such as "y ~ x1 + x2"')
     data = glm_data(frame, formula, family)
-    folder = make_folder(output)
     figure = optional_import("matplotlib.figure").Figure(figsize=(11, 4.8), layout="constrained")
     fit = fit_glm(data, family)
+    folder = make_folder(output)
     tasks = make_tasks(fit, leave_out, n_bootstrap, seed)
     bar = optional_import("tqdm").tqdm(
         total=order * sum(task.n_refits for task in tasks), unit=" refits", delay=2, disable=None, leave=False
@@ -310,11 +311,12 @@ def run_report(
 
 
 def make_folder(output):
-    """The output folder, made where it is missing."""
+    """The output folder, made where it is missing; refused before the work if nothing can be written there."""
     folder = Path(output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "report.csv").touch()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise DataError(f"cannot write into {output}: {error.strerror}") from None
     return folder
