@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from .errors import NotASolutionError, VittlesError
+from .errors import NonFiniteError, NotASolutionError, VittlesError
 from .problem import Problem
 from .recursion import Recursion
 from .solvers import ConjugateGradient, as_solver, choose_solver
@@ -226,7 +226,8 @@ class ParametricSensitivityTaylorExpansion:
         new, is_batch = self._problem.hyper.flatten_steps(new_hyper_val, "new_hyper_val")
         terms = np.empty((max_order + 1, len(new), self._problem.input.size))
         terms[0] = self._problem.input.flat0 if add_offset else 0.0
-        self._fill_terms(new, self._problem.hyper.flat0, terms[1:])
+        self._recursion.terms(new, self._problem.hyper.flat0, terms[1:])
+        _check_no_overflow(terms)
         return terms if is_batch else terms[:, 0]
 
     def evaluate_input_derivs(self, dhyper, max_order=None):
@@ -246,7 +247,8 @@ class ParametricSensitivityTaylorExpansion:
         max_order = self._checked_max_order(max_order)
         direction = self._problem.hyper.flatten(dhyper, "dhyper")
         terms = np.empty((max_order, 1, self._problem.input.size))
-        self._fill_terms(direction[None, :], np.zeros_like(direction), terms)
+        self._recursion.terms(direction[None, :], np.zeros_like(direction), terms)
+        _check_no_overflow(terms)
         return [math.factorial(k) * terms[k - 1, 0] for k in range(1, max_order + 1)]
 
     def print_terms(self, k=None):
@@ -265,56 +267,15 @@ class ParametricSensitivityTaylorExpansion:
             raise ValueError(f"max_order={max_order} exceeds the expansion's order {self._order}: expand to more.")
         return max_order
 
-    def _fill_terms(self, new, origin, terms):
-        """Write ``input_k`` of every step ``new - origin`` into ``terms``, (max_order, n_steps, n_input).
 
-        Directions are scaled to a largest component of one, so that no step is too short or too long for the series.
-        """
-        orders = np.arange(1, len(terms) + 1)[:, None]
-        line = _one_line(new, origin)
-        if line is None:
-
-            def rows(start, stop):
-                directions, lengths = _scaled(new[start:stop] - origin)
-                return directions, lengths**orders
-
-            self._recursion.batch(rows, len(new), len(terms), terms)
-            return
-        direction, lengths = line
-        if direction.any():
-            series = self._recursion.along(direction, len(terms))
-            np.multiply(series[:, None, :], (lengths**orders)[:, :, None], out=terms)
-        else:
-            terms[...] = 0.0
-
-
-def _scaled(steps):
-    """Directions with a largest component of one, and the steps' lengths in that norm; a zero step stays zero."""
-    lengths = np.max(np.abs(steps), axis=1)
-    return steps / np.where(lengths > 0.0, lengths, 1.0)[:, None], lengths
-
-
-def _one_line(new, origin):
-    """Direction and signed lengths if all steps lie on one line, to the rounding of forming them; else None."""
-    (direction,), (length,) = _scaled(new[:1] - origin)
-    if len(new) == 1:
-        return direction, np.array([length])
-    if length == 0.0 or not _is_along(new[-1:], origin, direction, length):  # one row tells most batches from a line
-        return None
-    if not _is_along(new, origin, direction, length):
-        return None
-    largest = np.argmax(np.abs(direction))
-    return direction, (new[:, largest] - origin[largest]) / direction[largest]
-
-
-def _is_along(new, origin, direction, length):
-    """Whether steps are multiples of a direction whose own step had a length."""
-    directions, lengths = _scaled(new - origin)
-    size = np.max(np.abs(origin), initial=0.0)
-    rounding = 2.0 + size / length + size / np.where(lengths > 0.0, lengths, 1.0)
-    tolerance = np.minimum(4.0 * np.finfo(float).eps * rounding, 1e-9)
-    off = np.minimum(np.max(np.abs(directions - direction), axis=1), np.max(np.abs(directions + direction), axis=1))
-    return bool(np.all((off <= tolerance) | (lengths == 0.0)))
+def _check_no_overflow(terms):
+    if not np.all(np.isfinite(terms)):
+        bad = np.flatnonzero(~np.isfinite(terms).all(axis=(0, 2)))
+        order = int(np.argmin(np.isfinite(terms).all(axis=(1, 2))))
+        raise NonFiniteError(
+            f"terms overflow from order {order + 1} on for {bad.size} of {terms.shape[1]} steps, the first is step "
+            f"{bad[0]}: such a step is far beyond any use of a series; leave it out or use a lower max_order."
+        )
 
 
 def _checked_order(order, name="order"):

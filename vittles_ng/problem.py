@@ -12,7 +12,7 @@ import numpy as np
 from autograd import grad
 from autograd.builtins import isinstance as traced_isinstance
 
-from .errors import IndependentError, NonFiniteError, NotASolutionError, ShapeError
+from .errors import IndependentError, NonFiniteError, NotASolutionError, NotPositiveDefiniteError, ShapeError
 from .taylor.replay import Recorded
 from .taylor.tape import TRACE_LOCK, plain_value
 
@@ -178,6 +178,13 @@ def _flatten_traced(value):
     return leaves[0] if len(leaves) == 1 else anp.concatenate(leaves)
 
 
+def _as_number(value):
+    """An objective's value as a float."""
+    if np.asarray(value).dtype.kind not in "buif":
+        raise TypeError(f"the objective returned a {type(value).__name__}: a real number is needed.")
+    return float(value)
+
+
 class Equation:
     """An estimating equation on flat vectors.
 
@@ -218,7 +225,7 @@ class Equation:
                     "sum or average it (or pass an estimating equation to the constructor)."
                 )
             if see_objective is not None:
-                see_objective(float(np.real(plain_value(value))))
+                see_objective(_as_number(plain_value(value)))
             return value
 
         return grad(objective)(input_flat)
@@ -247,6 +254,11 @@ class Problem(Equation):
             lambda x, hyper: self(x, hyper, objectives.append), (self.input.flat0, self.hyper.flat0), corrected=0
         )
         self.objective0 = objectives[0] if self.is_objective else None
+        if self.is_objective and not np.isfinite(self.objective0):
+            raise NonFiniteError(
+                f"the objective is {self.objective0} at the base point: it is not defined there "
+                "(log of a negative number, division by zero, overflow)."
+            )
         (self.residual0,) = self.recorded.values
         what = "objective" if self.is_objective else "estimating equation"
         for argnum, structure in enumerate((self.input, self.hyper)):
@@ -300,7 +312,13 @@ class Problem(Equation):
         size = np.abs(step) / (1.0 + np.abs(self.input.flat0))
         worst = int(np.argmax(size))
         if self.is_objective:
-            measure = float(np.sqrt(max(self.residual0 @ step, 0.0) / (1.0 + abs(self.objective0))))
+            decrement = float(self.residual0 @ step)
+            if decrement < -1e-8 * np.linalg.norm(self.residual0) * np.linalg.norm(step):
+                raise NotPositiveDefiniteError(
+                    f"the Hessian is not positive definite: along the Newton step g^T H^-1 g = {decrement:.1e}: "
+                    "saddle or not identified; move the base point to a minimum."
+                )
+            measure = float(np.sqrt(max(decrement, 0.0) / (1.0 + abs(self.objective0))))
             name = "Newton decrement (relative to sqrt(1 + |objective|))"
         else:
             measure, name = float(size[worst]), "Newton step (relative to 1 + |input|)"

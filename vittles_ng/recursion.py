@@ -53,24 +53,53 @@ class Recursion:
             self._retire(old)
         return np.concatenate(series[:order])
 
-    def batch(self, rows, n_directions, order, out):
+    def terms(self, new, origin, out):
+        """Terms ``input_k t^k`` at t = 1 of the steps ``new - origin``.
+
+        Directions are scaled to a largest component of one, so that no step is too short or too long for the series;
+        steps that lie on one line share one series.
+
+        Parameters
+        ----------
+        new : ndarray of shape (n_steps, n_hyper)
+        origin : ndarray of shape (n_hyper,)
+        out : ndarray of shape (order, n_steps, n_input)
+            Written into.
+        """
+        orders = np.arange(1, len(out) + 1)[:, None]
+        with np.errstate(all="ignore"):
+            line = _one_line(new, origin)
+            if line is None:
+
+                def rows(start, stop, directions):
+                    return _scaled(np.subtract(new[start:stop], origin, out=directions))[1] ** orders
+
+                self.batch(rows, *new.shape, len(out), out)
+            elif line[0].any():
+                direction, lengths = line
+                series = self.along(direction, len(out))
+                np.multiply(series[:, None, :], (lengths**orders)[:, :, None], out=out)
+            else:
+                out[...] = 0.0
+
+    def batch(self, rows, n_directions, n_hyper, order, out):
         """Coefficients 1..order along many directions, in blocks.
 
         Parameters
         ----------
         rows : callable
-            ``rows(start, stop) -> (directions, factors)``: directions (stop - start, n_hyper), and what to multiply the
-            coefficients by, (order, stop - start).
-        n_directions : int
-        order : int
+            ``rows(start, stop, out) -> factors`` writes directions into ``out``, (stop - start, n_hyper), and returns
+            what to multiply the coefficients by, (order, stop - start).
+        n_directions, n_hyper, order : int
         out : ndarray of shape (order, n_directions, n_input)
             Written into.
         """
         block = _block_size(self._recorded.size)
         for start in range(0, n_directions, block):
             stop = min(start + block, n_directions)
-            directions, factors = rows(start, stop)
             replay = self._start(stop - start)
+            directions = replay.ws.empty((stop - start, n_hyper))
+            factors = rows(start, stop, directions)
             for k, c in enumerate(self._extended(replay, directions, [], order)):
                 np.multiply(c, factors[k][:, None], out=out[k, start:stop])
             self._retire(replay)
@@ -113,9 +142,45 @@ def _block_size(size):
 
 
 def _check_finite(r, k):
-    if not np.all(np.isfinite(r)):
+    if not np.isfinite(np.vdot(r, r)) and not np.all(np.isfinite(r)):  # the product may also overflow
         bad = np.sum(~np.isfinite(r).all(axis=1))
         raise NonFiniteError(
             f"the coefficient of order {k} is NaN or infinite in {bad} of {len(r)} directions: "
             f"the series overflows or does not exist there; use max_order={k - 1}."
         )
+
+
+def _scaled(steps):
+    """Directions with a largest component of one, and the steps' lengths in that norm; a zero step stays zero.
+
+    The directions overwrite the steps.
+    """
+    lengths = np.maximum(steps.max(axis=1), -steps.min(axis=1))
+    scale = np.where(lengths > 0.0, lengths, 1.0)[:, None]
+    return np.divide(steps, scale, out=steps), lengths
+
+
+def _one_line(new, origin):
+    """Direction and signed lengths if all steps lie on one line, to the rounding of forming them; else None."""
+    if len(new) == 0:
+        return None
+    (direction,), (length,) = _scaled(new[:1] - origin)
+    if len(new) == 1:
+        return direction, np.array([length])
+    if length == 0.0 or not _is_along(new[-1:], origin, direction, length):  # one row tells most batches from a line
+        return None
+    if not _is_along(new, origin, direction, length):
+        return None
+    largest = np.argmax(np.abs(direction))
+    return direction, (new[:, largest] - origin[largest]) / direction[largest]
+
+
+def _is_along(new, origin, direction, length):
+    """Whether steps are multiples of a direction whose own step had a length."""
+    directions, lengths = _scaled(new - origin)
+    largest = np.argmax(np.abs(direction))
+    signed = np.sign(directions[:, largest] * direction[largest])[:, None] * direction
+    # forming a component of a step rounds it by eps times the hyper's own component
+    inverse = 1.0 / np.where(lengths > 0.0, lengths, 1.0) + 1.0 / length
+    tolerance = 8.0 * np.finfo(float).eps * (np.abs(direction) + np.abs(origin) * inverse[:, None])
+    return bool(np.all((np.abs(directions - signed) <= np.minimum(tolerance, 1e-9)) | (lengths == 0.0)[:, None]))
