@@ -192,6 +192,11 @@ def test_a_given_solver_does_not_hide_a_maximum():
         objective_expansion(SADDLES["maximum"], [5.0, 5.0], [1.0, 1.0], 1, hess0=lambda v: -0.5 * v)
 
 
+def test_a_given_solver_does_not_hide_a_saddle_that_is_stationary():
+    with pytest.raises(NotPositiveDefiniteError, match="saddle or not identified"):
+        objective_expansion(SADDLES["saddle"], [1.0, 1.0], [1.0, 1.0], 1, hess0=lambda v: v * np.array([0.5, -0.5]))
+
+
 def test_singular_estimating_equations():
     with pytest.raises(SingularError):
         Expansion(lambda b, h: anp.array([b[0] + b[1] - h[0], 2.0 * (b[0] + b[1] - h[0])]), [0.5, 0.5], [1.0], 1)

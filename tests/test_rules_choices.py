@@ -140,6 +140,17 @@ SMOOTH = {
         lambda x: anp.sum(anp.logaddexp(0.0, x)),
         np.array([0.0, 0.3, -0.2, 0.0]),
     ),
+    "softplus of an entry taken twice": (
+        lambda x: anp.maximum(x[0], 0.0) + anp.log1p(anp.exp(-anp.abs(x[0]))), lambda x: anp.logaddexp(0.0, x[0]),
+        np.zeros(2),
+    ),
+    "shift computed twice": (
+        lambda x: anp.log(anp.sum(anp.exp(2.0 * x - anp.max(2.0 * x)))) + anp.max(2.0 * x),
+        lambda x: anp.log(anp.sum(anp.exp(2.0 * x))), TIED,
+    ),
+    "clip and its complement": (
+        lambda x: anp.clip(x[0], 0.0, 5.0) ** 2 + anp.minimum(x[0], 0.0) ** 2, lambda x: x[0] ** 2, np.zeros(2),
+    ),
     "square of abs": (lambda x: anp.sum(anp.abs(x) ** 2), lambda x: anp.sum(x**2), np.zeros(3)),
     "maximum + minimum": (
         lambda x: anp.maximum(x[0], x[1]) ** 2 + anp.minimum(x[0], x[1]) ** 2, lambda x: anp.sum(x**2), np.ones(2),
@@ -176,6 +187,13 @@ KINKED = {
     ),
     "distance of two": (lambda x: anp.maximum(x[0], x[1]) - anp.minimum(x[0], x[1]), np.ones(2), [[1.0, 0.5]], "tie"),
     "terms that cancel": (lambda x: anp.sum(anp.abs(x)), np.zeros(2), [[1.0, -1.0]], "2 entries"),
+    "terms written one by one that cancel": (
+        lambda x: anp.abs(x[0]) + anp.abs(x[1]), np.zeros(2), [[1.0, -1.0]], "abs",
+    ),
+    "maxima of equal values": (
+        lambda x: anp.max(x[:2]) + anp.max(x[2:]), np.ones(4), [[1.0, -1.0, -1.0, 1.0]], "max at a tie",
+    ),
+    "transposed": (lambda x: anp.sum(anp.abs(anp.reshape(x, (2, 2)).T)), np.zeros(4), [[1.0, -1.0, 1.0, -1.0]], "abs"),
     "three terms that cancel": (lambda x: anp.sum(anp.abs(x)), np.zeros(3), [[1.0, 1.0, -2.0]], "3 entries"),
     "a hundred terms that cancel": (
         lambda x: anp.sum(anp.abs(x)), np.zeros(100), [np.r_[np.ones(50), -np.ones(50)]], "100 entries",

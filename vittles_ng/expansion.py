@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from .errors import NonFiniteError, NotASolutionError, VittlesError
+from .errors import NonFiniteError, NotASolutionError, NotPositiveDefiniteError, VittlesError
 from .problem import Problem
 from .recursion import Recursion
 from .solvers import ConjugateGradient, as_solver, choose_solver
@@ -305,12 +305,26 @@ def _make_solver(problem, given, solver):
     n = problem.input.size
     claims = {"symmetric": True, "positive_definite": True} if problem.is_objective else {}
     if given is not None:
-        return as_solver(given, n, matrix=problem.jacobian_product, solver=solver, **claims)
+        given = as_solver(given, n, matrix=problem.jacobian_product, solver=solver, **claims)
+        if problem.is_objective:
+            _check_positive(given)
+        return given
     if solver == "cg":
         if not problem.is_objective:
             raise ValueError("solver='cg' needs a symmetric matrix: use 'lu' for an estimating equation.")
         return ConjugateGradient(problem.jacobian_product, n)
     return choose_solver(problem.jacobian(), solver, **claims)
+
+
+def _check_positive(solver):
+    """Raise if a given solver shows a direction of negative curvature; a factored matrix has been checked wholly."""
+    v = np.random.default_rng(2).standard_normal((solver.n, 4))
+    curvature = np.einsum("ij,ij->j", v, solver.solve(v))
+    if not np.all(curvature > 0.0):
+        raise NotPositiveDefiniteError(
+            f"the solver given has v . H^-1 v = {np.min(curvature):.1e} for a random v: the base point is no minimum, "
+            "saddle or not identified; at a maximum pass the negative of the objective."
+        )
 
 
 def _polished(problem, solver):

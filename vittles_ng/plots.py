@@ -42,7 +42,7 @@ def plot_error_against_order(lines, ax=None):
     Examples
     --------
     >>> from matplotlib.figure import Figure
-    >>> from vittles_ng.report import Line
+    >>> from vittles_ng.report.run import Line
     >>> lines = [Line("bootstrap", 200, 40, k, 0.1**k, 1.0, 9.0, 9.0, 5.0, 5.0) for k in (1, 2, 3)]
     >>> plot_error_against_order(lines, Figure().subplots()).get_ylabel()
     'largest error (standard errors)'

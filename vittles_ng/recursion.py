@@ -31,6 +31,7 @@ class Recursion:
 
     def __init__(self, recorded, solver, n_input):
         self._recorded, self._solver, self._n_input = recorded, solver, n_input
+        self._block = _block_size(recorded.size)
         self._directions = OrderedDict()  # replay and coefficients of the last directions asked for
         self._idle = {}  # workspaces not in use, by number of steps
         self._lock = threading.Lock()
@@ -72,7 +73,11 @@ class Recursion:
             if line is None:
 
                 def rows(start, stop, directions):
-                    return _scaled(np.subtract(new[start:stop], origin, out=directions))[1] ** orders
+                    np.subtract(new[start:stop], origin, out=directions)
+                    size = np.vdot(directions, directions)
+                    if 1e-100 < size < 1e100:  # neither overflow nor underflow is near
+                        return None
+                    return _scaled(directions)[1] ** orders
 
                 self.batch(rows, *new.shape, len(out), out)
             elif line[0].any():
@@ -89,19 +94,18 @@ class Recursion:
         ----------
         rows : callable
             ``rows(start, stop, out) -> factors`` writes directions into ``out``, (stop - start, n_hyper), and returns
-            what to multiply the coefficients by, (order, stop - start).
+            what to multiply the coefficients by, (order, stop - start), or None.
         n_directions, n_hyper, order : int
         out : ndarray of shape (order, n_directions, n_input)
             Written into.
         """
-        block = _block_size(self._recorded.size)
-        for start in range(0, n_directions, block):
-            stop = min(start + block, n_directions)
+        for start in range(0, n_directions, self._block):
+            stop = min(start + self._block, n_directions)
             replay = self._start(stop - start)
             directions = replay.ws.empty((stop - start, n_hyper))
             factors = rows(start, stop, directions)
             for k, c in enumerate(self._extended(replay, directions, [], order)):
-                np.multiply(c, factors[k][:, None], out=out[k, start:stop])
+                out[k, start:stop] = c if factors is None else c * factors[k][:, None]
             self._retire(replay)
 
     def _extended(self, replay, directions, series, order):
@@ -130,6 +134,8 @@ class Recursion:
 
     def _retire(self, replay):
         """Keep the workspace of a replay that is done with."""
+        if replay.ws.n_steps not in (1, self._block):
+            return  # the rest of some batch: the next batch's may have another size
         with self._lock:
             idle = self._idle.setdefault(replay.ws.n_steps, [])
             if len(idle) < _IDLE_KEPT:

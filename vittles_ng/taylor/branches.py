@@ -54,20 +54,26 @@ class Branches:
 
         The same primitive on equal values is the same kink, so that a maximum formed twice is one choice.
         """
-        digest = hashlib.blake2b(what.encode(), digest_size=16)
+        return bool(self.others(what, 1, *operands)[0])
+
+    def others(self, what, n, *operands):
+        """As :meth:`other` for ``n`` kinks in a row, the entries of one array say; a boolean array."""
+        digest = hashlib.blake2b(repr((what, n)).encode(), digest_size=16)
         for x in operands:
             x = np.ascontiguousarray(x)
             digest.update(repr((x.shape, x.dtype.str)).encode())
             digest.update(x.tobytes())
         key = digest.digest()
-        number = self._numbers.get(key)
-        if number is None:
-            number = self._numbers[key] = len(self.kinks)
-            self.kinks.append(what)
-        if self.pattern == 0 or number < _ALONE:
-            return self.pattern == number + 1
-        coin = hashlib.blake2b(repr((number, self.pattern)).encode(), digest_size=1).digest()[0]
-        return bool(coin & 1)
+        first = self._numbers.get(key)
+        if first is None:
+            first = self._numbers[key] = len(self.kinks)
+            self.kinks.extend([what] * n)
+        if self.pattern == 0:
+            return np.zeros(n, dtype=bool)
+        numbers = first + np.arange(n)
+        noise = hashlib.shake_128(repr((first, self.pattern)).encode()).digest(-(-n // 8))
+        coins = np.unpackbits(np.frombuffer(noise, np.uint8))[:n].astype(bool)
+        return np.where(numbers < _ALONE, numbers == self.pattern - 1, coins)
 
 
 def current():

@@ -52,6 +52,7 @@ class Plan:
         steps = {i: self._step(i, dying.get(i, ())) for i in nodes}
         self.forward = list(steps.values())
         self.correction = [steps[i] for i in to_correct]
+        self.read_in_correction = {p for step in self.correction for p in step.parents}
         self.later = self._later()
         formed = {step.node for step in self.later}
         self.zero_later = [i for i in nodes if self.kept[i] and i not in formed]
@@ -196,7 +197,12 @@ class Replay:
             delta[i] = d
             if is_kept and d is not None:
                 c = now[i]
-                series[i][k] = d if c is None else _sum(ws, c, d)
+                if c is None:
+                    series[i][k] = d
+                elif not is_linear and kernel.tangent_is_own and i not in plan.read_in_correction:
+                    series[i][k] = np.add(c, d, out=d)
+                else:
+                    series[i][k] = _sum(ws, c, d)
         self.now = None
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "Call",
     "Derivatives",
     "Expansion",
+    "Integral",
     "Linear",
     "LogAntiderivative",
     "Nonlinear",
@@ -91,11 +92,13 @@ class Linear:
 class Nonlinear:
     """Base of kernels that read lower coefficients.
 
-    ``reads_result`` says whether ``y_0..y_{k-1}`` are read.
+    ``reads_result`` says whether ``y_0..y_{k-1}`` are read, ``tangent_is_own`` whether ``tangent`` returns an array
+    that nothing else refers to.
     """
 
     is_linear = False
     reads_result = False
+    tangent_is_own = False
 
     def start(self):
         """Auxiliary series of one replay: whatever ``coefficient`` keeps between orders. Only final coefficients
@@ -227,6 +230,44 @@ def bilinear(make_product, argnums=(0, 1)):
         return Linear(lambda ws, x: product(ws, a, x, False, True))
 
     return factory
+
+
+class Integral(Nonlinear):
+    """``y' = w(x, y) x'``: ``k y_k = sum_{j=1..k} j x_j w_{k-j}``, elementwise in one operand.
+
+    ``w`` is needed to order k - 1 only, when every coefficient of that order is final: it is extended lazily and never
+    needs a correction.
+
+    Parameters
+    ----------
+    w0 : ndarray
+        Order 0 of the weight.
+    weight : callable
+        ``weight(ws, j, x, y, w) -> w_j`` for j >= 1, from ``x_0..x_j``, ``y_0..y_j`` and ``w_0..w_{j-1}``.
+    """
+
+    reads_result = True
+    tangent_is_own = True
+
+    def __init__(self, w0, weight):
+        self.w0, self.weight = w0, weight
+
+    def start(self):
+        return [self.w0], [None]
+
+    def coefficient(self, ws, k, x, y, aux):
+        (x,) = x
+        w, slopes = aux  # slopes: j x_j
+        for j in range(len(w), k):
+            w.append(self.weight(ws, j, x, y, w))
+            slopes.append(_scaled(ws, x[j], j))
+        total = product_sum(ws, slopes, w, k, 1, k - 1)
+        if total is not None:
+            np.multiply(total, 1.0 / k, out=total)
+        return total if x[k] is None else add_to(ws, total, ws.multiply(x[k], self.w0))
+
+    def tangent(self, ws, dx, x0, y0):
+        return ws.multiply(dx[0], self.w0)
 
 
 class Antiderivative(Nonlinear):

@@ -1,4 +1,4 @@
-"""Rules of primitives that move entries about, sum them, or pick some: all linear.
+"""Rules of primitives that move entries about, repeat them, or pick some: all linear.
 
 A primitive whose result consists of entries of its argument, and zeros, is run once on the positions ``1..size``; what
 comes out is the index that every coefficient is taken by, for a whole batch of steps at once.

@@ -8,8 +8,6 @@ Choices between two quantities ``a`` and ``b`` are keyed by ``d = a - b``, so th
 one function take the same side at ``x = 0``: a hand-written softplus ``maximum(x, 0) + log1p(exp(-abs(x)))`` is smooth.
 """
 
-import hashlib
-
 import autograd.numpy as anp
 import numpy as np
 from autograd.numpy.numpy_vjps import unbroadcast
@@ -17,7 +15,7 @@ from autograd.scipy import integrate
 
 from ..errors import MissingRuleError, NonSmoothError
 from .branches import current
-from .primitives import isbox, plain
+from .primitives import plain, source
 from .rules import Expansion, Linear, defrule
 from .series import lift
 
@@ -48,36 +46,41 @@ def check_keywords(name, given, refused):
             raise MissingRuleError(f"the Taylor rule of '{name}' does not take {word}=: write it out with np.where.")
 
 
-def _sides(what, on_kink, *operands):
-    """Where entries on a kink take the second branch; an entry is a choice of its own."""
+def _sides(what, on_kink, values, sources):
+    """Where entries on a kink take the second branch; an entry is a choice of its own.
+
+    A choice is known by the values it is between and by the expressions (``sources``) that they are: two quantities
+    that are equal at the base point by accident may go different ways.
+    """
     second = np.zeros(np.shape(on_kink), dtype=bool)
-    where = np.flatnonzero(on_kink)
-    if where.size:
-        digest = hashlib.blake2b(digest_size=16)
-        for x in operands:
-            digest.update(repr(np.shape(x)).encode())
-            digest.update(np.ascontiguousarray(np.asarray(x) + 0.0).tobytes())  # + 0.0: -0 is 0
-        key = np.frombuffer(digest.digest(), np.uint8)
-        branches = current()
-        sentence = f"{what} ({where.size} {'entry' if where.size == 1 else 'entries'})"
-        second.ravel()[where] = [branches.other(sentence, key, i) for i in where]
+    n = int(np.sum(on_kink))
+    if n:
+        values = np.asarray(values) + 0.0  # -0 is 0
+        sentence = f"{what} ({n} {'entry' if n == 1 else 'entries'})"
+        second[on_kink] = current().others(sentence, n, values, np.array(sources))
     return second
 
 
 _TIE = "abs at 0, or maximum, minimum or clip at a tie"
 
 
-def _positive(d):
+def _positive(d, sources):
     """Whether each entry of ``d`` is positive; on the kink the first branch says yes, the second no."""
     d = np.asarray(d)
-    return (d > 0) | ((d == 0) & ~_sides(_TIE, d == 0, d))
+    return (d > 0) | ((d == 0) & ~_sides(_TIE, d == 0, d, sources))
+
+
+def _sources(call):
+    """For every argument the source of it, 0 for a constant."""
+    known = dict(zip(call.argnums, call.sources, strict=True))
+    return [known.get(i, 0) for i in range(len(call.args))]
 
 
 # ---- absolute value ----
 
 
-def _sign(x):
-    return np.where(_positive(x), 1.0, -1.0)
+def _sign(x, source):
+    return np.where(_positive(x, [source]), 1.0, -1.0)
 
 
 def _check_complex_zero(x):
@@ -94,7 +97,7 @@ def _abs(call):
     if np.iscomplexobj(x):
         _check_complex_zero(x)
         return Expansion(lambda value, z: anp.sqrt(anp.square(anp.real(z)) + anp.square(anp.imag(z))))
-    sign = _sign(x)
+    sign = _sign(x, call.sources[0])
     return Linear(lambda ws, x: ws.multiply(x, sign))
 
 
@@ -104,7 +107,7 @@ def _abs_vjp(argnums, ans, args, kwargs):
     if np.iscomplexobj(x0):
         _check_complex_zero(x0)
         return lambda g: (g * anp.conj(x) / ans,)
-    sign = _sign(x0)
+    sign = _sign(x0, source(x))
     return lambda g: (g * sign,)
 
 
@@ -115,23 +118,27 @@ for _fun in {anp.abs, anp.absolute, anp.fabs}:
 # ---- the larger or smaller of two ----
 
 
-def _first_is_larger(a, b, a_traced, b_traced):
-    """Whether ``a >= b``, the tie decided by a branch; a lone traced operand counts as ``a`` in the choice's key."""
-    if b_traced and not a_traced:
-        return ~_positive(np.subtract(b, a))
-    return _positive(np.subtract(a, b))
+def _first_is_larger(a, b, sources):
+    """Whether ``a >= b``, the tie decided by a branch; ``sources`` are those of a and b, 0 for a constant.
+
+    A lone traced operand counts as ``a`` in the choice's key, so that ``maximum(0, x)`` is ``maximum(x, 0)``.
+    """
+    a_source, b_source = sources
+    if b_source and not a_source:
+        return ~_positive(np.subtract(b, a), [b_source])
+    return _positive(np.subtract(a, b), [s for s in sources if s])
 
 
-def _picked(mask, argnums, shape):
-    """``y_k`` = operand 0 where ``mask``, operand 1 elsewhere; an operand that is not traced counts as zero."""
+def _picked(masks, argnums, shape):
+    """``y_k`` = operand i where ``masks[i]``; an operand that is not traced counts as zero."""
     ndim = len(shape)
 
     def apply(ws, *xs):
-        sides = [0.0, 0.0]
+        total = None
         for argnum, x in zip(argnums, xs, strict=True):
             if x is not None:
-                sides[argnum] = lift(x, ndim, 1)
-        return np.broadcast_to(np.where(mask, *sides), (ws.n_steps, *shape))
+                total = ws.add(total, ws.multiply(lift(x, ndim, 1), masks[argnum]))
+        return np.broadcast_to(total, (total.shape[0], *shape))
 
     return Linear(apply)
 
@@ -139,17 +146,17 @@ def _picked(mask, argnums, shape):
 def _of_two(first_larger):
     """Rule and VJP of maximum (True) or minimum (False)."""
 
-    def mask(a, b, a_traced, b_traced):
-        return _first_is_larger(a, b, a_traced, b_traced) == first_larger
+    def masks(a, b, sources):
+        first = _first_is_larger(a, b, sources) == first_larger
+        return first, ~first
 
     def factory(call):
         a, b = call.args[:2]
-        return _picked(mask(a, b, 0 in call.argnums, 1 in call.argnums), call.argnums, np.shape(call.value))
+        return _picked(masks(a, b, _sources(call)[:2]), call.argnums, np.shape(call.value))
 
     def vjp(argnums, ans, args, kwargs):
         a, b = args[:2]
-        chosen = mask(plain(a), plain(b), isbox(a), isbox(b))
-        chosen = (chosen, ~chosen)
+        chosen = masks(plain(a), plain(b), (source(a), source(b)))
         return lambda g: tuple(unbroadcast(g * chosen[i], anp.metadata(args[i])) for i in argnums)
 
     return factory, vjp
@@ -173,27 +180,29 @@ def _bounds(args, kwargs):
     return lower, upper
 
 
-def _clip(call):
-    def clipped(value, *args, **kwargs):
-        x, (lower, upper) = args[0], _bounds(args, kwargs)
-        x = x if lower is None else anp.maximum(x, lower)
-        x = x if upper is None else anp.minimum(x, upper)
-        return x * np.ones(np.shape(value)) if anp.shape(x) != np.shape(value) else x
+def _clip_masks(shape, x, lower, upper, sources):
+    """Where the result is x, the lower and the upper bound."""
+    above, below = np.ones(shape, dtype=bool), np.ones(shape, dtype=bool)
+    source_x, source_lower, source_upper = sources
+    if lower is not None:
+        above = _first_is_larger(x, lower, (source_x, source_lower))
+        x, source_x = np.maximum(x, lower), source_x or source_lower
+    if upper is not None:
+        below = ~_first_is_larger(x, upper, (source_x, source_upper))
+    return above & below, ~above & below, ~below & np.ones(shape, dtype=bool)
 
-    return Expansion(clipped)
+
+def _clip(call):
+    masks = _clip_masks(
+        np.shape(call.value), call.args[0], *_bounds(call.args, call.kwargs), (*_sources(call), 0, 0)[:3]
+    )
+    return _picked(masks, call.argnums, np.shape(call.value))
 
 
 def _clip_vjp(argnums, ans, args, kwargs):
-    x, (lower, upper) = args[0], _bounds(args, kwargs)
-    shape = np.shape(plain(ans))
-    above, below = np.ones(shape, dtype=bool), np.ones(shape, dtype=bool)
-    inner, inner_traced = plain(x), isbox(x)
-    if lower is not None:
-        above = _first_is_larger(inner, plain(lower), inner_traced, isbox(lower))
-        inner, inner_traced = np.maximum(inner, plain(lower)), inner_traced or isbox(lower)
-    if upper is not None:
-        below = ~_first_is_larger(inner, plain(upper), inner_traced, isbox(upper))
-    masks = (above & below, ~above & below, ~below)
+    bounds = _bounds(args, kwargs)
+    sources = [source(x) for x in (args[0], *bounds)]
+    masks = _clip_masks(np.shape(plain(ans)), plain(args[0]), *(plain(b) for b in bounds), sources)
     return lambda g: tuple(unbroadcast(g * masks[i], anp.metadata(args[i])) for i in argnums)
 
 
@@ -205,7 +214,7 @@ defrule(anp.clip, _clip, vjp=_clip_vjp)
 _REDUCTION = ("axis", "out", "keepdims", "initial", "where")
 
 
-def _winners(name, x, args, kwargs):
+def _winners(name, x, x_source, args, kwargs):
     """Weights of the winning entries, shaped like ``x``, and the axes reduced.
 
     At a tie the first branch takes the first of the winners, the second a mean of them with weights in general
@@ -227,6 +236,7 @@ def _winners(name, x, args, kwargs):
         f"{name} at a tie ({n_tied} {'maximum' if 'max' in name else 'minimum'} "
         f"{'is' if n_tied == 1 else 'are'} shared)",
         x,
+        np.array(x_source),
     ):
         weights = rows * np.random.default_rng(0).uniform(0.1, 1.0, rows.shape)
         weights /= weights.sum(axis=-1, keepdims=True)
@@ -235,7 +245,7 @@ def _winners(name, x, args, kwargs):
 
 
 def _extreme(call):
-    weights, axes = _winners(call.fun.__name__, call.args[0], call.args[1:], call.kwargs)
+    weights, axes = _winners(call.fun.__name__, call.args[0], call.sources[0], call.args[1:], call.kwargs)
     summed, shape = tuple(a + 1 for a in axes), np.shape(call.value)
     return Linear(lambda ws, x: ws.multiply(x, weights).sum(axis=summed).reshape(x.shape[:1] + shape))
 
@@ -243,7 +253,7 @@ def _extreme(call):
 def _extreme_vjp(name):
     def vjp(argnums, ans, args, kwargs):
         x = plain(args[0])
-        weights, axes = _winners(name, x, args[1:], kwargs)
+        weights, axes = _winners(name, x, source(args[0]), args[1:], kwargs)
         kept = tuple(1 if a in axes else n for a, n in enumerate(np.shape(x)))
         return lambda g: (anp.reshape(g, kept) * weights,)
 
@@ -257,7 +267,7 @@ for _fun in {anp.max, anp.amax, anp.min, anp.amin}:
 # ---- order ----
 
 
-def _permutation(name, x, value):
+def _permutation(name, x, value, x_source):
     """``value = x[permutation]``; entries that are tied may change places."""
     x, value = np.asarray(x), np.asarray(value)
     if x.ndim > 1:
@@ -269,20 +279,20 @@ def _permutation(name, x, value):
     tied = np.zeros(x.shape, dtype=bool)
     equal = x[order[1:]] == x[order[:-1]]
     tied[order[1:][equal]] = tied[order[:-1][equal]] = True
-    second = _sides(f"{name} at a tie", tied, x)
+    second = _sides(f"{name} at a tie", tied, x, [x_source])
     permutation = np.empty(x.size, dtype=np.intp)
     permutation[np.argsort(value, kind="stable")] = np.lexsort((second, x))
     return permutation
 
 
 def _reorder(call):
-    permutation = _permutation(call.fun.__name__, call.args[0], call.value)
+    permutation = _permutation(call.fun.__name__, call.args[0], call.value, call.sources[0])
     return Linear(lambda ws, x: x[:, permutation])
 
 
 def _reorder_vjp(name):
     def vjp(argnums, ans, args, kwargs):
-        back = np.argsort(_permutation(name, plain(args[0]), plain(ans)))
+        back = np.argsort(_permutation(name, plain(args[0]), plain(ans), source(args[0])))
         return lambda g: (g[back],)
 
     return vjp

@@ -11,22 +11,15 @@ from autograd.numpy.numpy_vjps import unbroadcast
 
 from ..errors import NonSmoothError
 from .primitives import antiderivative, isbox
-from .rules import Antiderivative, Expansion, Nonlinear, Quotient, defrule, expansion
+from .rules import Expansion, Integral, Nonlinear, Quotient, defrule, expansion
 from .series import self_product
 
 _LN2, _LN10 = np.log(2.0), np.log(10.0)
 
 
-def _ode(weight0, weight, reads_result=True):
+def _ode(weight0, weight):
     """Factory of y' = w x': ``weight0(x0, y0)`` and ``weight(ws, j, x, y, w)`` for j >= 1."""
-
-    def factory(call):
-        (x0,) = call.traced
-        return Antiderivative(
-            (weight0(x0, call.value),), lambda ws, i, j, x, y, w: weight(ws, j, x[0], y, w[0]), reads_result
-        )
-
-    return factory
+    return lambda call: Integral(weight0(call.traced[0], call.value), weight)
 
 
 def _quotient(weight0, weight, domain=None):
@@ -70,11 +63,11 @@ def _expit(call):
     y0 = call.value
     slope = 1.0 - 2.0 * y0
 
-    def weight(ws, i, j, x, y, w):
+    def weight(ws, j, x, y, w):
         # (y - y^2)_j = (1 - 2 y_0) y_j - sum_{i=1..j-1} y_i y_{j-i}
         return _minus(ws, None if y[j] is None else ws.multiply(y[j], slope), self_product(ws, y, j, 1))
 
-    return Antiderivative((y0 * asp.expit(-call.args[0]),), weight)  # 1 - y_0 would lose the right tail
+    return Integral(y0 * asp.expit(-call.args[0]), weight)  # 1 - y_0 would lose the right tail
 
 
 defrule(asp.expit, _expit)

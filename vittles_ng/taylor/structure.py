@@ -70,6 +70,8 @@ class Accumulation:
 
     def apply(self, ws, *terms):
         terms = [t for t in terms if t is not None]
+        if len(terms) == 1 and type(terms[0]) is np.ndarray:
+            return terms[0]
         if self.shape is None:
             total = None
             for t in terms:
