@@ -2,7 +2,8 @@
 
 from autograd.extend import Box, primitive
 
-from .rules import Antiderivative, LogAntiderivative, defrule
+from .kernels import Antiderivative, LogAntiderivative
+from .rules import defrule
 from .series import lift
 
 __all__ = ["antiderivative", "isbox", "log_antiderivative", "plain", "source"]

@@ -9,7 +9,8 @@ import numpy as np
 import scipy.special as sp
 from autograd.extend import defvjp, primitive
 
-from .rules import Derivatives, defrule
+from .kernels import Derivatives
+from .rules import defrule
 
 __all__ = ["inverse_mills", "log_ndtr"]
 

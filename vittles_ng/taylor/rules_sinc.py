@@ -4,7 +4,8 @@ import autograd.numpy as anp
 import numpy as np
 from autograd.extend import defvjp, primitive
 
-from .rules import Derivatives, defrule
+from .kernels import Derivatives
+from .rules import defrule
 
 __all__ = ["sinc_derivative"]
 

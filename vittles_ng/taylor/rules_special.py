@@ -14,8 +14,9 @@ import scipy.special as sp
 from autograd.numpy.numpy_vjps import unbroadcast
 
 from ..errors import MissingRuleError, NonSmoothError
+from .kernels import Derivatives
 from .primitives import antiderivative
-from .rules import Derivatives, Expansion, Linear, defrule, expansion
+from .rules import Expansion, Linear, defrule, expansion
 
 # ---- combinators ----
 

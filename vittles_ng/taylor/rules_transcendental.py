@@ -10,8 +10,9 @@ import numpy as np
 from autograd.numpy.numpy_vjps import unbroadcast
 
 from ..errors import NonSmoothError
+from .kernels import Integral, Quotient
 from .primitives import antiderivative, isbox
-from .rules import Expansion, Integral, Nonlinear, Quotient, defrule, expansion
+from .rules import Expansion, Nonlinear, defrule, expansion
 from .series import self_product
 
 _LN2, _LN10 = np.log(2.0), np.log(10.0)
