@@ -38,6 +38,7 @@ def folder(tmp_path_factory):
     good["none_above"] = np.where(x2 > 1, 0, good["count"])
     good["debt"] = good["count"] - 3
     good["half"] = good["count"] / 2
+    good["two words"] = good["a.b"] = good["class"] = x2
     good["label"] = [f"person {i}" for i in range(N_OBS)]
     good.to_csv(folder / "good.csv", index=False)
     good.head(3).to_csv(folder / "short.csv", index=False)
@@ -45,6 +46,8 @@ def folder(tmp_path_factory):
     (folder / "header.csv").write_text("y,x1\n")
     (folder / "ragged.csv").write_text("y,x1\n1,2\n1,2,3,4\n")
     (folder / "semicolons.csv").write_text("y;x1\n1;2\n0;3\n")
+    (folder / "tabs.csv").write_text("y\tx1\n1\t2\n0\t3\n")
+    (folder / "latin.csv").write_text("gr\u00f6\u00dfe,x1\n1,2\n0,3\n", encoding="latin-1")
     (folder / "binary.csv").write_bytes(b"\x89PNG\r\n\x1a\n\x00\xff" * 20)
     return folder
 
@@ -127,8 +130,10 @@ BAD_FILES = [
     ("empty.csv", "is empty"),
     ("header.csv", "no rows"),
     ("ragged.csv", "not a comma-separated text file.*line 3"),
-    ("binary.csv", "not a comma-separated text file"),
-    ("semicolons.csv", r"no column 'x1', 'y' in the data \(columns: y;x1\)"),
+    ("binary.csv", "is not UTF-8 text .byte 0x89.: save it as UTF-8"),
+    ("latin.csv", "is not UTF-8 text .byte 0xf6.: save it as UTF-8"),
+    ("semicolons.csv", "separated by semicolons: save it separated by commas"),
+    ("tabs.csv", "separated by tabs: save it separated by commas"),
     ("short.csv", "3 rows cannot determine 3 coefficients"),
 ]
 
@@ -142,7 +147,11 @@ def test_bad_file(folder, tmp_path, capsys, name, pattern):
 BAD_FORMULAS = [
     ("y ~ x9", "binomial", "no column 'x9' in the data"),
     ("y ~ id", "binomial", "no column 'id' in the data"),
-    ("y ~ nonsense(x1)", "binomial", "no column 'nonsense'"),
+    ("y ~ nonsense(x1)", "binomial", "no function 'nonsense': NumPy's are at hand"),
+    ("y ~ log(x1)", "binomial", r"no function 'log': .*np[.]log"),
+    ("y ~ two words", "binomial", r"cannot be read: .*are quoted: Q\('two words'\)"),
+    ("y ~ a.b", "binomial", r"no column 'a' .*are quoted: Q\('a[.]b'\)"),
+    ("y ~ class", "binomial", r"are quoted: Q\('class'\)"),
     ("y ~ x1 +", "binomial", "cannot be used: expected a noun"),
     ("y ~ x1 x2", "binomial", "cannot be read: invalid syntax"),
     ("y ~ (x1", "binomial", "cannot be used"),

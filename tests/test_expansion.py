@@ -503,6 +503,38 @@ def test_optimum_tol():
             make(model.function, near, model.hyper_val0, 2, optimum_tol=tol)
 
 
+@pytest.mark.parametrize("tol", [True, False, np.True_])
+def test_a_positional_forward_mode_of_vittles_is_no_tolerance(tol):
+    model = MODELS["logistic"]
+    with pytest.raises(TypeError, match="forward_mode"):
+        Expansion.optimization_objective(model.function, model.input_val0 + 1e-2, model.hyper_val0, 2, None, tol)
+    with pytest.raises(TypeError, match="forward_mode"):
+        Expansion(autograd.grad(model.function), model.input_val0 + 1e-2, model.hyper_val0, 2, None, tol)
+
+
+def test_the_other_constructors_arguments_are_pointed_out():
+    model = MODELS["logistic"]
+    base = model.input_val0, model.hyper_val0, 2
+    with pytest.raises(TypeError, match="hess_solver: for an objective this argument is called hess0"):
+        Expansion.optimization_objective(model.function, *base, hess_solver=np.eye(3))
+    with pytest.raises(TypeError, match="hess0: for an estimating equation this argument is called hess_solver"):
+        Expansion(autograd.grad(model.function), *base, hess0=np.eye(3))
+    with pytest.raises(TypeError, match="polish_optimum: an estimating equation is not polished"):
+        Expansion(autograd.grad(model.function), *base, polish_optimum=True)
+
+
+def test_a_batch_of_nested_hypers_is_an_array():
+    def objective(x, hyper):
+        return 0.5 * anp.sum((x - hyper["shift"]) ** 2) * hyper["scale"] + anp.sum(x) * 0.0
+
+    hyper = {"shift": np.ones(2), "scale": 1.0}
+    expansion = Expansion.optimization_objective(objective, np.ones(2), hyper, 2)
+    with pytest.raises(ShapeError, match=r"array \(n_steps, 3\), each row as autograd.misc.flatten"):
+        expansion.evaluate_taylor_series([hyper, hyper])
+    rows = [autograd.misc.flatten({"shift": np.full(2, shift), "scale": 2.0})[0] for shift in (1.5, 3.0)]
+    np.testing.assert_allclose(expansion.evaluate_taylor_series(np.array(rows)), [[1.5, 1.5], [3.0, 3.0]])
+
+
 @pytest.mark.parametrize(
     ("argument", "match"),
     [
@@ -634,6 +666,8 @@ def test_threads_share_an_expansion_while_others_record():
     rng = np.random.default_rng(1)
     batches = [model.hyper_val0 + 0.05 * rng.standard_normal((n, 26)) for n in (1, 1, 3, 20) * 6]
     expected = [model.expand(5).evaluate_taylor_series_terms(b) for b in batches]
+    for name in ("logistic", "student t", "net"):
+        assert len(MODELS[name].input_val0)  # found here: plain autograd is not thread-safe
     with ThreadPoolExecutor(4) as pool:
         made = [pool.submit(MODELS[n].expand, 3) for n in ("logistic", "student t", "net") * 4]
         got = list(pool.map(expansion.evaluate_taylor_series_terms, batches))

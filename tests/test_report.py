@@ -5,6 +5,7 @@ import math
 import sys
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,9 @@ from matplotlib.image import imread
 from vittles_ng import plots
 from vittles_ng.errors import DataError, VittlesError, optional_import
 from vittles_ng.report.data import glm_data, read_csv
-from vittles_ng.report.model import FAMILIES, fit_glm, newton, solve_exactly
-from vittles_ng.report.run import Line, format_table, make_tasks, run_report, run_task
+from vittles_ng.report.model import FAMILIES, NewtonPath, fit_glm, newton, solve_exactly
+from vittles_ng.report.run import chosen_to_verify, make_tasks, newton_profile, run_report, run_task
+from vittles_ng.report.table import Line, format_table
 
 N_OBS = 120
 FORMULAS = {
@@ -183,6 +185,48 @@ def test_lines_are_consistent_and_every_refit_is_counted(frame):
     assert set(outcomes[0].rows) == set(outcomes[1].rows) != set(outcomes[2].rows)
 
 
+def test_the_mean_time_of_newtons_method_is_that_of_all_refits():
+    """Two refits that stand for themselves take 3 s, two that stand for 49 each take 1 s: 106 s in all, not 200."""
+    fit = SimpleNamespace(in_standard_errors=lambda difference: np.abs(difference[:, 0]))
+    slow = NewtonPath(np.array([[0.0], [0.5], [1.0]]), np.array([0.0, 1.0, 3.0]), np.eye(1), True)
+    fast = NewtonPath(np.array([[0.0], [0.25]]), np.array([0.0, 1.0]), np.eye(1), True)
+    errors, seconds = newton_profile(fit, [slow, slow, fast, fast], np.array([1.0, 1.0, 49.0, 49.0]))
+    np.testing.assert_array_equal(errors, [1.0, 0.5, 0.0])
+    np.testing.assert_allclose(100 * seconds, [0.0, 100.0, 104.0])
+
+
+@pytest.mark.parametrize("n_refits", [3, 40, 41, 500])
+def test_verified_refits_stand_for_all(frame, n_refits):
+    fit = fit_glm(glm_data(frame, FORMULAS["binomial"], "binomial"), "binomial")
+    task = make_tasks(fit, None, n_refits, seed=0)[1]
+    values = np.random.default_rng(0).standard_normal((n_refits, 5))
+    rows, stands_for = chosen_to_verify(fit, task, values, np.random.default_rng(1))
+    assert len(set(rows)) == len(rows) == min(n_refits, 40)
+    assert stands_for.sum() == pytest.approx(n_refits)
+
+
+def test_an_approximation_worse_than_the_fit_itself_has_no_speed_up():
+    good = Line("bootstrap", 9, 9, 1, 0.5, 1.0, 8.0, 8.0, 4.0, 4.0, 0.6)
+    bad = replace(good, order=2, max_error_in_standard_errors=0.7)
+    _, _, first, second = format_table([good, bad]).splitlines()
+    assert first.split()[-2:] == ["8.0x", "4.0x"]
+    assert second.split()[-2:] == ["-", "-"]
+
+
+def test_the_change_that_errors_compare_with_is_the_exact_one(frame):
+    fit = fit_glm(glm_data(frame, FORMULAS["gaussian"], "gaussian"), "gaussian")
+    outcome = run_task(fit, make_tasks(fit, 5, 1, seed=0)[0], 1, seed=0, tick=no_tick)
+    oracle = statsmodels_fit(frame, "gaussian")
+    changes = [
+        np.max(
+            np.abs(statsmodels_fit(frame, "gaussian", (np.arange(N_OBS) != row) * 1.0).params - oracle.params)
+            / oracle.bse
+        )
+        for row in np.linspace(0, N_OBS - 1, 5).astype(int)
+    ]
+    assert outcome.lines[0].change_in_standard_errors == pytest.approx(max(changes), rel=1e-5)
+
+
 def test_resamples_come_from_the_seed(frame):
     fit = fit_glm(glm_data(frame, FORMULAS["binomial"], "binomial"), "binomial")
     draws = [make_tasks(fit, 1, 4, seed)[1].hypers(np.arange(4)) for seed in (0, 0, 1)]
@@ -330,7 +374,9 @@ def test_written_files_say_what_was_printed(frame, tmp_path, capsys):
 
 
 def test_table_is_aligned_and_parted_by_task():
-    lines = [Line(task, 6366, 40, 1, 2.5e-3, 0.5, 1234.5, 2469.0, 1.0, 2.0) for task in ("leave-one-out", "bootstrap")]
+    lines = [
+        Line(task, 6366, 40, 1, 2.5e-3, 0.5, 1234.5, 2469.0, 1.0, 2.0, 3.0) for task in ("leave-one-out", "bootstrap")
+    ]
     rows = format_table(lines).splitlines()
     assert [len(row) for row in rows] == [len(rows[0]), len(rows[0]), len(rows[0]), 0, len(rows[0])]
     assert rows[1] == "-" * len(rows[0])
@@ -341,7 +387,9 @@ def test_table_is_aligned_and_parted_by_task():
 def test_plots_return_their_axes_labelled_with_the_datas_names(given):
     import matplotlib.pyplot as plt
 
-    lines = [Line(task, 1, 1, k, 10.0**-k, 1, 1, 1, 1, 1) for task in ("bootstrap", "jackknife") for k in (1, 2, 3)]
+    lines = [
+        Line(task, 1, 1, k, 10.0**-k, 1, 1, 1, 1, 1, 3.0) for task in ("bootstrap", "jackknife") for k in (1, 2, 3)
+    ]
     ax = Figure().subplots() if given else None
     drawn = plots.plot_error_against_order(lines, ax)
     assert drawn is ax or not given

@@ -1,5 +1,6 @@
 """The tape: what is recorded, merged and dropped, memory, threads, and that nothing of autograd's is left changed."""
 
+import math
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
@@ -7,15 +8,20 @@ import autograd
 import autograd.numpy as anp
 import numpy as np
 import pytest
+import scipy.sparse
 from autograd.core import primitive_vjps
+from autograd.scipy import stats
+from autograd.tracer import trace_stack
 from jet_checks import check_gradient, check_two_pass
 from random_programs import cauchy_coefficients, random_program
 
 import vittles_ng as vn
-from vittles_ng.errors import MissingRuleError, NonFiniteError
+from vittles_ng.errors import MissingRuleError, MutationError, NonFiniteError
+from vittles_ng.taylor.constants import constant_key
 from vittles_ng.taylor.replay import Recorded
 from vittles_ng.taylor.structure import Accumulation
-from vittles_ng.taylor.tape import TRACE_LOCK, record
+from vittles_ng.taylor.tape import record
+from vittles_ng.taylor.tracing import TRACE_LOCK
 
 X = np.array([0.3, 0.7, 1.1])
 LINE = np.array([[0.3, 0.7, 1.1], [1.0, -0.5, 2.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
@@ -245,6 +251,8 @@ def test_containers_inside_and_returned():
     np.testing.assert_array_equal(pair, LINE[:, [2, 0]])
     with pytest.raises(TypeError, match="object array"):
         vn.jet(lambda x: {"a": x}, LINE)
+    with pytest.raises(TypeError, match="from NoneType"):
+        vn.jet(lambda x: None, LINE)
 
 
 # ---- how often the function runs; state that must be left alone ----
@@ -322,11 +330,12 @@ def raise_stop(x):
     ],
 )
 def test_nothing_of_autograds_is_left_changed(fun, error):
-    before = dict(primitive_vjps)
+    before, height = dict(primitive_vjps), trace_stack.top
     with pytest.raises(error):
         record(fun, X)
     record(autograd.grad(lambda x: anp.sum(anp.abs(x) + x**3)), X)
     assert primitive_vjps == before
+    assert trace_stack.top == height
     assert TRACE_LOCK.acquire(blocking=False)
     TRACE_LOCK.release()
     np.testing.assert_allclose(autograd.grad(lambda x: anp.sum(x**2))(X), 2.0 * X)
@@ -343,6 +352,163 @@ def test_jets_inside_of_functions_that_are_recorded():
         return x * vn.jet(anp.exp, np.array([0.0, 1.0, 0.0]))[2]
 
     np.testing.assert_allclose(vn.jet(fun, LINE), 0.5 * LINE, rtol=1e-15)
+
+
+# ---- arrays that change while the function runs ----
+
+
+def buffer_reused(n):
+    rows = np.cos(np.arange(3.0 * 3 * n)).reshape(3, n, 3)
+
+    def fun(x):
+        w, total = np.empty((n, 3)), 0.0
+        for r in rows:
+            w[:] = r
+            total = total + anp.sum(anp.sin(w @ x))
+        return total
+
+    return fun
+
+
+def buffer_restored(n):
+    matrix = np.zeros((n, 3))
+
+    def fun(x):
+        total = 0.0
+        for i in range(3):
+            matrix[i, i] = 1.0
+            total = total + anp.sum(matrix @ x) ** 2
+            matrix[i, i] = 0.0
+        return total
+
+    return fun
+
+
+def rows_exchanged(n):
+    # 0 and 1 trade places: neither the sum of all entries nor any low bit changes
+    def fun(x):
+        matrix = np.eye(n, 3)
+        y = matrix @ x
+        matrix[:] = np.roll(matrix, 1, axis=0)
+        return anp.sum(y**2 * (matrix @ x))
+
+    return fun
+
+
+def index_changed(x):
+    index = [0, 1]
+    y = x[index]
+    index[0] = 2
+    return y * x[index]
+
+
+def keyword_changed(x):
+    axes = [0]
+    y = anp.tensordot(anp.outer(x, x), x, axes=(axes, [0]))
+    axes[0] = 1
+    return y
+
+
+def inside_a_gradient(x):
+    # linear: the forward call leaves no node of the tape that the gradient needs
+    w = np.ones(3)
+
+    def linear(x):
+        y = anp.sum(x * w)
+        w[:] = 5.0
+        return y
+
+    return x * autograd.grad(linear)(x)
+
+
+@pytest.mark.parametrize("n", [3, 100, 1000])
+@pytest.mark.parametrize("make", [buffer_reused, buffer_restored, rows_exchanged])
+def test_a_buffer_that_is_used_again_raises(make, n):
+    with pytest.raises(MutationError, match=rf"shape \({n}, 3\) was given to 'matmul' and changed"):
+        vn.jet(make(n), LINE)
+    with pytest.raises(MutationError):
+        vn.jet(autograd.grad(make(n)), LINE)
+
+
+@pytest.mark.parametrize("fun", [index_changed, keyword_changed, inside_a_gradient])
+def test_constants_of_any_kind_that_change_raise(fun):
+    with pytest.raises(MutationError):
+        vn.jet(fun, LINE)
+
+
+@pytest.mark.parametrize("dtype", [float, np.float32, complex, np.int64, bool])
+@pytest.mark.parametrize("n", [3, 1000])
+@pytest.mark.parametrize("arranged", [np.ascontiguousarray, np.asfortranarray, lambda a: np.repeat(a, 2, axis=0)[::2]])
+def test_one_changed_entry_is_seen_and_equal_arrays_are_not_told_apart(dtype, n, arranged):
+    matrix = arranged((np.cos(np.arange(3.0 * n)).reshape(n, 3) > 0).astype(dtype))
+    for i in (0, n - 1):
+        old = constant_key(matrix), constant_key((1.0, [matrix]))
+        matrix[i, 1] = 1 - matrix[i, 1].real
+        assert constant_key(matrix) != old[0] and constant_key((1.0, [matrix])) != old[1]
+        matrix[i, 1] = 1 - matrix[i, 1].real
+        assert (constant_key(matrix), constant_key((1.0, [matrix]))) == old
+
+
+@pytest.mark.parametrize("n", [5, 5000])
+def test_the_last_bit_of_an_entry_is_seen(n):
+    x = np.linspace(1.0, 1e8, n)
+    old = constant_key(x)
+    x[n // 2] = np.nextafter(x[n // 2], np.inf)
+    assert constant_key(x) != old
+
+
+def test_constants_may_be_shared_and_rebuilt():
+    def fun(x):
+        return sum(anp.sum(np.full(1000, float(i)) * x[0] + w) for i in range(3))
+
+    w = np.ones(1000)
+    np.testing.assert_allclose(vn.jet(fun, LINE), [3000.0 * 0.3 + 3000.0, 3000.0, 0.0, 0.0, 0.0])
+    np.testing.assert_array_equal(w, 1.0)
+
+
+# ---- traced values where none can be ----
+
+
+@autograd.extend.primitive
+def scaled(x, scale=1.0):
+    return x * scale
+
+
+def assigned(x):
+    x[0] = 1.0
+
+
+BY_OTHER_WAYS = {
+    "a keyword of scipy's": (lambda x: stats.norm.logpdf(np.ones(3), 0.0, scale=x), "'scale' of 'logpdf'"),
+    "one under a gradient": (
+        autograd.grad(lambda x: anp.sum(stats.norm.logpdf(x, 0.0, scale=x))),
+        "'scale' of 'logpdf'",
+    ),
+    "a keyword of numpy's": (lambda x: anp.clip(x, a_min=x, a_max=2.0), "'a_min' of 'clip'"),
+    "in a list": (lambda x: anp.pad(x, 1, mode="constant", constant_values=[x[0], x[1]]), "'constant_values' of 'pad'"),
+    "a user's primitive": (lambda x: scaled(x, scale=x), "'scale' of 'scaled'"),
+    "a closure": (lambda x: autograd.extend.primitive(lambda y: y * x)(x), "returned a traced value"),
+    "an object array": (lambda x: x * np.array([x[0], x[1], 1.0], dtype=object), "object array of shape"),
+    "numpy": (lambda x: np.logaddexp(0.0, np.dot(np.eye(3), x)), "autograd.numpy"),
+    "math": (lambda x: math.exp(x[0]), "autograd.numpy"),
+    "assignment": (assigned, "instead of assigning"),
+    "a sparse matrix": (lambda x: scipy.sparse.eye(3).tocsr() @ x, "sparse"),
+}
+
+
+@pytest.mark.parametrize("name", BY_OTHER_WAYS)
+def test_a_traced_value_that_autograd_cannot_follow_is_named(name):
+    fun, what = BY_OTHER_WAYS[name]
+    with pytest.raises(TypeError, match=what):
+        vn.jet(fun, LINE)
+
+
+def test_errors_of_the_users_own_pass_unchanged():
+    def fun(x):
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="^mine$"):
+        vn.jet(fun, LINE)
 
 
 def test_missing_rules_are_named():

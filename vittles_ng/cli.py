@@ -85,7 +85,8 @@ def _parser():
         "report",
         help="leave-one-out, bootstrap and a ridge path by expansion, checked against exact refits",
         description="Fits a generalised linear model, approximates its leave-one-out, bootstrap and ridge-path refits "
-        "by Taylor expansion, checks some of them against exact refits, and writes report.csv and report.png. Without "
+        "by Taylor expansion, checks some of them against exact refits, and writes report.csv, coefficients.csv and "
+        "report.png. Without "
         "--data: a logistic regression on Fair's survey of extramarital affairs (6366 people, from statsmodels).",
     )
     add = report.add_argument

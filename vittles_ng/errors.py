@@ -19,8 +19,12 @@ __all__ = [
     "SingularError",
     "SolveFailed",
     "MissingRuleError",
+    "MutationError",
     "NonSmoothError",
     "RepeatedEigenvalueError",
+    "SizeError",
+    "SavedFileError",
+    "PathError",
     "DataError",
     "MissingDependencyError",
     "optional_import",
@@ -82,12 +86,28 @@ class MissingRuleError(VittlesError, NotImplementedError):
     """A primitive has no Taylor rule."""
 
 
+class MutationError(VittlesError, ValueError):
+    """The user's function writes into an array after computing with it."""
+
+
 class NonSmoothError(VittlesError, ValueError):
     """The function is not differentiable at the base point."""
 
 
 class RepeatedEigenvalueError(VittlesError, LinAlgError, ValueError):
     """Eigen- or singular vectors are not differentiable where values coincide."""
+
+
+class SizeError(VittlesError, MemoryError):
+    """A result would not fit in memory."""
+
+
+class SavedFileError(VittlesError, ValueError):
+    """A saved file is truncated, of another version, or no saved expansion."""
+
+
+class PathError(VittlesError, RuntimeError):
+    """A path of solutions cannot be followed further: a fold, or a singular Jacobian."""
 
 
 class DataError(VittlesError, ValueError):

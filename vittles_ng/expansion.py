@@ -22,6 +22,16 @@ __all__ = ["ParametricSensitivityTaylorExpansion"]
 
 _OPTIMUM_TOL = 1e-8
 _MAX_POLISH = 30
+_REFUSED = {
+    **dict.fromkeys(
+        ("max_input_order", "max_hyper_order"),
+        "the engine never drops derivatives; use vittles_ng.baselines.NestedJVPTaylorExpansion",
+    ),
+    "force": "no derivative arrays are formed, nothing needs forcing; leave the argument out",
+    "hess_solver": "for an objective this argument is called hess0",
+    "hess0": "for an estimating equation this argument is called hess_solver",
+    "polish_optimum": "an estimating equation is not polished; solve it to a tighter tolerance",
+}
 
 
 class ParametricSensitivityTaylorExpansion:
@@ -38,7 +48,7 @@ class ParametricSensitivityTaylorExpansion:
     input_val0 : array_like of shape (n_input,), or nested dict, list or tuple of arrays
         The solution at ``hyper_val0``; flattened in the order of ``autograd.misc.flatten``.
     hyper_val0 : array_like of shape (n_hyper,), or nested
-        Where it was solved; a scalar counts as (1,).
+        Where it was solved; a scalar counts as (1,), and is a scalar to the function.
     order : int
         Highest order that may be asked for, from 1.
     hess_solver : callable, solver or matrix, default=None
@@ -122,7 +132,8 @@ class ParametricSensitivityTaylorExpansion:
         objective_function : callable
             ``objective(input, hyper) -> scalar``, written in ``autograd.numpy``.
         hess0 : ndarray of shape (n_input, n_input), default=None
-            The Hessian at the base point where it is known; checked with one random vector.
+            The Hessian at the base point where it is known, or what solves with it (the constructor's
+            ``hess_solver``); checked with one random vector.
         optimum_tol : float, default=1e-8
             Largest Newton decrement ``sqrt(g^T H^{-1} g)`` allowed, relative to ``sqrt(1 + |objective|)``.
         polish_optimum : bool, default=False
@@ -162,12 +173,17 @@ class ParametricSensitivityTaylorExpansion:
                 f"sparsity={sparsity!r}: only dense Hessians are formed; pass sparsity=None, "
                 "or a factor as hess_solver."
             )
+        # vittles' sixth positional argument was forward_mode: True would pass for a tolerance of 1.
+        if isinstance(optimum_tol, (bool, np.bool_)):
+            raise TypeError(
+                f"optimum_tol must be a number, got {optimum_tol}; vittles' forward_mode has no place here."
+            )
         if not optimum_tol > 0:
             raise ValueError(f"optimum_tol must be positive, got {optimum_tol}.")
         self._problem = problem
         self.solver = _make_solver(problem, hess_solver, solver)
         problem.check_solution(self.solver.solve(problem.residual0), optimum_tol)
-        self._recursion = Recursion(problem.recorded, self.solver, problem.input.size)
+        self._recursion = Recursion(problem.recorded, self.solver, problem.input.size, problem.hyper.size)
 
     # ---- what it is ----
 
@@ -199,7 +215,8 @@ class ParametricSensitivityTaylorExpansion:
         Parameters
         ----------
         new_hyper_val : array_like of shape (n_hyper,) or (n_steps, n_hyper), or nested as ``hyper_val0``
-            One new hyper or a batch of them.
+            One new hyper or a batch of them. A batch of nested ones is an array, each row flattened with
+            ``autograd.misc.flatten``.
         add_offset : bool, default=True
             Whether to add the base point; otherwise the change from it is returned.
         max_order : int, default=None
@@ -210,7 +227,8 @@ class ParametricSensitivityTaylorExpansion:
         Returns
         -------
         ndarray of shape (n_input,) or (n_steps, n_input)
-            With ``sum_terms=False`` the terms, (max_order + 1, [n_steps,] n_input), the base point (or zero) first.
+            Flat also where the input is nested: ``autograd.misc.flatten(input_val0)[1]`` nests a row again. With
+            ``sum_terms=False`` the terms, (max_order + 1, [n_steps,] n_input), the base point (or zero) first.
         """
         terms = self.evaluate_taylor_series_terms(new_hyper_val, add_offset, max_order)
         return terms[::-1].sum(axis=0) if sum_terms else terms
@@ -291,12 +309,8 @@ def _refuse(unsupported):
     if unsupported.pop("forward_mode", True) is not True:
         raise TypeError("forward_mode: the engine has one mode, Taylor arithmetic; leave the argument out.")
     for name in unsupported:
-        if name in ("max_input_order", "max_hyper_order"):
-            raise TypeError(
-                f"{name}: the engine never drops derivatives; use vittles_ng.baselines.NestedJVPTaylorExpansion."
-            )
-        if name == "force":
-            raise TypeError("force: no derivative arrays are formed, nothing needs forcing; leave the argument out.")
+        if name in _REFUSED:
+            raise TypeError(f"{name}: {_REFUSED[name]}.")
         raise TypeError(f"unexpected keyword argument '{name}'.")
 
 

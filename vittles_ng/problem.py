@@ -14,7 +14,8 @@ from autograd.builtins import isinstance as traced_isinstance
 
 from .errors import IndependentError, NonFiniteError, NotASolutionError, NotPositiveDefiniteError, ShapeError
 from .taylor.replay import Recorded
-from .taylor.tape import TRACE_LOCK, plain_value
+from .taylor.tape import plain_value
+from .taylor.tracing import traced_code
 
 __all__ = ["Equation", "Problem", "Structure"]
 
@@ -67,6 +68,12 @@ class Structure:
             What they are, for errors.
         """
         if self.template is not None and _is_container(value):
+            if isinstance(value, (list, tuple)) and isinstance(self.template, dict):
+                raise ShapeError(
+                    f"{name} is a {type(value).__name__} where a dict with the parts {sorted(self.template)} is "
+                    f"needed; a batch of them is an array (n_steps, {self.size}), each row as "
+                    "autograd.misc.flatten(step)[0] gives it."
+                )
             leaves = _matching(self.template, value, name)
             return np.concatenate([leaf.ravel() for leaf in leaves])[None, :], False
         new = _as_float(value, name, copy=False)
@@ -213,7 +220,7 @@ class Equation:
             if anp.shape(value) != (self.input.size,):
                 raise ShapeError(
                     f"the estimating equation returned {anp.size(value)} values for {self.input.size} inputs: "
-                    "as many equations as inputs are needed."
+                    "as many equations as inputs are needed (a scalar objective goes to optimization_objective)."
                 )
             return value
 
@@ -261,6 +268,11 @@ class Problem(Equation):
             )
         (self.residual0,) = self.recorded.values
         what = "objective" if self.is_objective else "estimating equation"
+        if np.iscomplexobj(self.residual0):
+            raise TypeError(
+                f"the {what} has complex values (imaginary parts up to {np.max(np.abs(self.residual0.imag)):.1e}): "
+                "real ones are needed, take np.real, or stack real and imaginary parts."
+            )
         for argnum, structure in enumerate((self.input, self.hyper)):
             if not self.recorded.depends_on(argnum):
                 raise IndependentError(
@@ -269,17 +281,19 @@ class Problem(Equation):
                     "check the order of the arguments, function(input, hyper), and that it uses autograd.numpy."
                 )
 
-    def at(self, input_flat):
-        """The same problem recorded at another input: a new object."""
+    def at(self, input_flat, hyper_flat=None):
+        """The same problem recorded at another input, and hyper where one is given: a new object."""
         moved = copy.copy(self)
         moved.input = self.input.moved(input_flat)
+        if hyper_flat is not None:
+            moved.hyper = self.hyper.moved(hyper_flat)
         moved._record()
         return moved
 
-    def residual(self, input_flat, hyper_flat):
-        """``G`` at any point, by the user's function."""
-        with TRACE_LOCK:
-            return np.asarray(self(np.array(input_flat), np.array(hyper_flat)), dtype=np.float64)
+    def residual(self, input_flat, hyper_flat, see_objective=None):
+        """``G`` at any point, by the user's function; the objective's value is handed to ``see_objective``."""
+        with traced_code():
+            return np.asarray(self(np.array(input_flat), np.array(hyper_flat), see_objective), dtype=np.float64)
 
     def jacobian_product(self, v):
         """``dG/dinput v`` at the base point, from the tape; v is (n_input,)."""
@@ -323,9 +337,12 @@ class Problem(Equation):
         else:
             measure, name = float(size[worst]), "Newton step (relative to 1 + |input|)"
         if not measure <= tol:
-            polish = "polish_optimum=True" if self.is_objective else "a tighter solve"
+            if self.is_objective:
+                remedy = "pass polish_optimum=True, or re-optimise to a tighter tolerance"
+            else:
+                remedy = "solve it to a tighter tolerance"
             raise NotASolutionError(
                 f"{name} {measure:.1e} > tol {tol:.1e} at the base point; the largest component of the Newton step is "
                 f"{step[worst]:.1e} at input {worst}, the largest residual {np.max(np.abs(self.residual0)):.1e}: "
-                f"re-optimise (or use {polish}), or pass a larger optimum_tol."
+                f"{remedy}; a larger optimum_tol accepts an error of that size."
             )

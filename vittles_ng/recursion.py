@@ -10,10 +10,11 @@ from collections import OrderedDict
 import numpy as np
 
 from .errors import NonFiniteError
+from .taylor.series import Workspace
 
 __all__ = ["Recursion"]
 
-_DIRECTIONS_KEPT = 4
+_DIRECTIONS_KEPT = 2
 _IDLE_KEPT = 2
 
 
@@ -26,14 +27,14 @@ class Recursion:
         The estimating equation of (input, hyper), to be corrected in the input.
     solver : object with ``solve(rhs)``
         The factor of ``dG/dinput`` at the base point.
-    n_input : int
+    n_input, n_hyper : int
     """
 
-    def __init__(self, recorded, solver, n_input):
-        self._recorded, self._solver, self._n_input = recorded, solver, n_input
+    def __init__(self, recorded, solver, n_input, n_hyper):
+        self._recorded, self._solver, self._n_input, self._n_hyper = recorded, solver, n_input, n_hyper
         self._block = _block_size(recorded.size)
-        self._directions = OrderedDict()  # replay and coefficients of the last directions asked for
-        self._idle = {}  # workspaces not in use, by number of steps
+        self._directions = OrderedDict()  # walks along the last directions asked for
+        self._idle = {}  # walks not in use, by number of steps
         self._lock = threading.Lock()
 
     def along(self, direction, order):
@@ -42,17 +43,21 @@ class Recursion:
         Lower orders found before are continued, not formed again.
         """
         key = direction.tobytes()
-        with self._lock:  # taken out of the cache while in use: a replay serves one thread at a time
-            kept = self._directions.pop(key, None)
-        replay, series = kept if kept is not None else (self._start(1), [])
-        series = self._extended(replay, direction[None, :], series, order)
+        with self._lock:  # taken out of the cache while in use: a walk serves one thread at a time
+            walk = self._directions.pop(key, None)
+        if walk is None:
+            walk = self._walk(1)
+            walk.directions[0] = direction
+            walk.restart()
+        out = np.empty((order, 1, self._n_input))
+        walk.fill(out)
         with self._lock:
-            self._directions[key] = replay, series
+            self._directions[key] = walk
             n_old = len(self._directions) - _DIRECTIONS_KEPT
             evicted = [self._directions.popitem(last=False)[1] for _ in range(n_old)]
-        for old, _ in evicted:
+        for old in evicted:
             self._retire(old)
-        return np.concatenate(series[:order])
+        return out[:, 0]
 
     def terms(self, new, origin, out):
         """Terms ``input_k t^k`` at t = 1 of the steps ``new - origin``.
@@ -79,7 +84,7 @@ class Recursion:
                         return None
                     return _scaled(directions)[1] ** orders
 
-                self.batch(rows, *new.shape, len(out), out)
+                self.batch(rows, len(new), out)
             elif line[0].any():
                 direction, lengths = line
                 series = self.along(direction, len(out))
@@ -87,71 +92,116 @@ class Recursion:
             else:
                 out[...] = 0.0
 
-    def batch(self, rows, n_directions, n_hyper, order, out):
-        """Coefficients 1..order along many directions, in blocks.
+    def batch(self, rows, n_directions, out):
+        """Coefficients along many directions, in blocks.
 
         Parameters
         ----------
         rows : callable
-            ``rows(start, stop, out) -> factors`` writes directions into ``out``, (stop - start, n_hyper), and returns
-            what to multiply the coefficients by, (order, stop - start), or None.
-        n_directions, n_hyper, order : int
+            ``rows(start, stop, directions) -> factors`` writes ``directions`` (stop - start, n_hyper), and returns what
+            to multiply the coefficients by, (order, stop - start), or None.
+        n_directions : int
         out : ndarray of shape (order, n_directions, n_input)
             Written into.
         """
         for start in range(0, n_directions, self._block):
             stop = min(start + self._block, n_directions)
-            replay = self._start(stop - start)
-            directions = replay.ws.empty((stop - start, n_hyper))
-            factors = rows(start, stop, directions)
-            for k, c in enumerate(self._extended(replay, directions, [], order)):
-                out[k, start:stop] = c if factors is None else c * factors[k][:, None]
-            self._retire(replay)
+            walk = self._walk(stop - start)
+            factors = rows(start, stop, walk.directions)
+            walk.restart()
+            walk.fill(out[:, start:stop])
+            if factors is not None:
+                out[:, start:stop] *= factors[:, :, None]
+            self._retire(walk)
 
-    def _extended(self, replay, directions, series, order):
-        """The coefficients of a block of directions, continued to an order."""
-        series = list(series)
-        with np.errstate(all="ignore"):
-            for k in range(len(series) + 1, order + 1):
-                (r,) = replay.coefficient([None, directions if k == 1 else None])
-                if r is None:
-                    input_k = None
-                else:
-                    _check_finite(r, k)
-                    input_k = -self._solve(r)
-                replay.correct(input_k)
-                series.append(np.zeros((len(directions), self._n_input)) if input_k is None else input_k)
-        return series
-
-    def _solve(self, r):
-        return self._solver.solve(r[0])[None, :] if len(r) == 1 else self._solver.solve(r.T).T
-
-    def _start(self, n_steps):
+    def _walk(self, n_steps):
         with self._lock:
             idle = self._idle.get(n_steps)
-            ws = idle.pop() if idle else None
-        return self._recorded.start(n_steps, ws)
+            if idle:
+                return idle.pop()
+        return _Walk(self._recorded, self._solver, n_steps, self._n_hyper)
 
-    def _retire(self, replay):
-        """Keep the workspace of a replay that is done with."""
-        if replay.ws.n_steps not in (1, self._block):
+    def _retire(self, walk):
+        """Keep a walk that is done with."""
+        n_steps = len(walk.directions)
+        if n_steps not in (1, self._block):
             return  # the rest of some batch: the next batch's may have another size
         with self._lock:
-            idle = self._idle.setdefault(replay.ws.n_steps, [])
+            idle = self._idle.setdefault(n_steps, [])
             if len(idle) < _IDLE_KEPT:
-                idle.append(replay.ws)
+                idle.append(walk)
+
+
+class _Walk:
+    """A block of directions, followed order by order.
+
+    What an order takes is the same arithmetic on the same arrays for every block of this size: the first block runs
+    through a replay, which logs it; later blocks repeat the log.
+
+    Attributes
+    ----------
+    directions : ndarray of shape (n_steps, n_hyper)
+        To be written before :meth:`restart`.
+    """
+
+    def __init__(self, recorded, solver, n_steps, n_hyper):
+        self._recorded, self._solver = recorded, solver
+        self._ws = Workspace(n_steps)
+        self.directions = self._ws.empty((n_steps, n_hyper))
+        self._replay, self._logs, self._series, self._done = None, [], [], 0
+
+    def restart(self):
+        """Begin anew, along the directions as they now are."""
+        self._done = 0
+        if not self._recorded.can_log:
+            self._replay, self._series = None, []
+
+    def fill(self, out):
+        """Write the coefficients 1..order into ``out`` (order, n_steps, n_input); those found before are kept."""
+        with np.errstate(all="ignore"):
+            while self._done < len(out):
+                if self._done < len(self._logs):
+                    for f, a, b, result in self._logs[self._done]:
+                        f(a, b, result)
+                else:
+                    self._form()
+                _check_finite(self._series[self._done], self._done + 1)
+                self._done += 1
+        for c, row in zip(self._series, out, strict=False):
+            row[...] = 0.0 if c is None else c
+
+    def _form(self):
+        """The next order by the replay."""
+        ws = self._ws
+        if self._replay is None:
+            self._replay = self._recorded.start(ws.n_steps, ws)
+        ws.log = [] if self._recorded.can_log else None
+        (r,) = self._replay.coefficient([None, None if self._series else self.directions])
+        c = None if r is None else ws.run(self._solve, r, None, ws.empty(r.shape))
+        self._replay.correct(c)
+        if ws.log is not None:
+            self._logs.append(ws.log)
+            ws.log = None
+        self._series.append(c)
+
+    def _solve(self, r, _, out):
+        """``-H^{-1} r`` for r of shape (n_steps, n_input)."""
+        if len(r) == 1:
+            np.negative(self._solver.solve(r[0]), out=out[0])
+        else:
+            np.negative(self._solver.solve(r.T).T, out=out)
 
 
 def _block_size(size):
     """Steps in a block: coefficients of a block stay in cache, or at least share each pass over a large matrix."""
-    return int(np.clip(40_000 // size, min(8, 1 + 20_000_000 // size), 512))
+    return int(np.clip(24_000 // size, min(8, 1 + 20_000_000 // size), 512))
 
 
-def _check_finite(r, k):
-    if not np.isfinite(np.vdot(r, r)) and not np.all(np.isfinite(r)):  # the product may also overflow
-        bad = np.sum(~np.isfinite(r).all(axis=1))
+def _check_finite(c, k):
+    if c is not None and not np.isfinite(np.vdot(c, c)) and not np.all(np.isfinite(c)):  # the product may overflow
+        bad = np.sum(~np.isfinite(c).all(axis=1))
         raise NonFiniteError(
-            f"the coefficient of order {k} is NaN or infinite in {bad} of {len(r)} directions: "
+            f"the coefficient of order {k} is NaN or infinite in {bad} of {len(c)} directions: "
             f"the series overflows or does not exist there; use max_order={k - 1}."
         )
 

@@ -12,7 +12,7 @@ from autograd.differential_operators import make_jvp_reversemode
 from vittles_ng.errors import MissingRuleError, NonFiniteError
 from vittles_ng.problem import Equation
 from vittles_ng.solvers import as_solver, choose_solver
-from vittles_ng.taylor.tape import TRACE_LOCK
+from vittles_ng.taylor.tracing import traced_code
 
 _REMEDIES = {
     "JVP": "use NaiveTaylorExpansion(..., forward=False), or the engine, ParametricSensitivityTaylorExpansion",
@@ -27,7 +27,7 @@ def tracing():
     autograd warns where an output does not depend on the argument; the derivative is then zero, which is all there is
     to say.
     """
-    with TRACE_LOCK, warnings.catch_warnings():
+    with traced_code(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Output seems independent of input", UserWarning)
         try:
             yield

@@ -8,6 +8,7 @@ part of ``T``, its centre is added to the intercept.
 
 import ast
 import builtins
+import keyword
 import math
 import os
 from dataclasses import dataclass
@@ -82,10 +83,15 @@ def read_csv(path):
         ) from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text (byte {error.object[error.start]:#x}): save it as UTF-8") from None
     except (ValueError, pandas.errors.ParserError) as error:
         raise DataError(f"{path} is not a comma-separated text file: {' '.join(str(error).split())}") from None
     if frame.empty:
         raise DataError(f"{path} has a header line but no rows")
+    separator = {";": "semicolons", "\t": "tabs"}.get(next((sign for sign in ";\t" if sign in frame.columns[0]), None))
+    if frame.shape[1] == 1 and separator:
+        raise DataError(f"the columns of {path} are separated by {separator}: save it separated by commas")
     return frame
 
 
@@ -150,7 +156,7 @@ def _matrices(frame, formula):
     patsy = optional_import("patsy")
     try:
         description = patsy.ModelDesc.from_formula(formula)
-        _check_columns(frame, description, set(patsy.builtins.__all__))
+        _check_columns(frame, formula, description, set(patsy.builtins.__all__))
         # Only the file's columns and NumPy are in scope; a row that turns into NaN must be seen, not dropped.
         scope = patsy.EvalEnvironment([{"np": np, "numpy": np}])
         keep_all = patsy.NAAction(NA_types=[])
@@ -164,7 +170,8 @@ def _matrices(frame, formula):
     except patsy.PatsyError as error:
         raise DataError(f"the formula {formula!r} cannot be used: {error.message.splitlines()[0]}") from None
     except SyntaxError as error:
-        raise DataError(f"the formula {formula!r} cannot be read: {error.msg}") from None
+        advice = _quoting_advice(frame, formula)
+        raise DataError(f"the formula {formula!r} cannot be read: {error.msg}{advice}") from None
     except (TypeError, ValueError) as error:
         raise DataError(f"the formula {formula!r} does not give numbers: {error}") from None
     for part in (outcome, covariates):
@@ -183,7 +190,7 @@ def _check_size(n_obs, n_input):
         )
 
 
-def _check_columns(frame, description, patsy_names):
+def _check_columns(frame, formula, description, patsy_names):
     """Every name in the formula is a column or a function; no column has missing values or too many levels."""
     if not description.lhs_termlist:
         raise DataError(f"the formula {description.describe()!r} has no response: write 'response ~ covariates'")
@@ -193,10 +200,15 @@ def _check_columns(frame, description, patsy_names):
         for found, more in zip((names, called), _names_in(factor.code), strict=True):
             found |= more
     in_scope = set(frame.columns) | patsy_names | {"np", "numpy"}
-    unknown = sorted((names - in_scope) | (called - in_scope - set(dir(builtins))))
+    no_function = sorted(called - in_scope - set(dir(builtins)))
+    if no_function:
+        raise DataError(f"no function {', '.join(map(repr, no_function))}: NumPy's are at hand, such as np.log(x)")
+    unknown = sorted(names - in_scope)
     if unknown:
         have = ", ".join(map(str, frame.columns[:12])) + (", ..." if len(frame.columns) > 12 else "")
-        raise DataError(f"no column {', '.join(map(repr, unknown))} in the data (columns: {have})")
+        raise DataError(
+            f"no column {', '.join(map(repr, unknown))} in the data (columns: {have}){_quoting_advice(frame, formula)}"
+        )
     used = [name for name in frame.columns if name in names]
     missing = frame[used].isna()
     if missing.to_numpy().any():
@@ -211,6 +223,13 @@ def _check_columns(frame, description, patsy_names):
         n_levels = frame[name].nunique()
         if n_levels > MAX_LEVELS:
             raise DataError(f"{name} has {n_levels} different values: too many for categories (at most {MAX_LEVELS})")
+
+
+def _quoting_advice(frame, formula):
+    """How to write the columns in a formula whose names cannot stand there as they are; empty where there are none."""
+    names = [name for name in map(str, frame.columns) if not name.isidentifier() or keyword.iskeyword(name)]
+    quoted = [f"Q({name!r})" for name in names if name in formula]
+    return f"; names that Python cannot read are quoted: {', '.join(quoted)}" if quoted else ""
 
 
 def _names_in(code):

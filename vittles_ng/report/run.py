@@ -4,12 +4,10 @@ A fit is expanded in the data weights (leave-one-out, bootstrap) and, with a rid
 grid). Exact refits start Newton's method, with the closed-form Hessian, at the base point: the strongest simple rival.
 """
 
-import csv
 import math
 import tempfile
-import textwrap
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -21,11 +19,10 @@ from ..errors import DataError, optional_import
 from ..expansion import ParametricSensitivityTaylorExpansion
 from .data import FAIR_FORMULA, fair_data, glm_data, read_csv
 from .model import fit_glm, solve_exactly
+from .table import Line, footnotes, format_table, summary, write_csv
 
-__all__ = ["Line", "Outcome", "Task", "format_table", "make_tasks", "run_report", "run_task"]
+__all__ = ["Outcome", "Task", "make_tasks", "run_report", "run_task"]
 
-# Errors above this many standard errors are pointed out.
-USELESS = 0.1
 # Verified refits of one task; values of a block of new hypers (16 MB); the penalty grid, as a factor around its base.
 N_VERIFIED = 40
 BLOCK_VALUES = 2**21
@@ -46,22 +43,6 @@ class Task:
     n_refits: int
     hypers: Callable
     exact: Callable
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the table; times are in seconds and for all refits of the task."""
-
-    task: str
-    refits: int
-    verified: int
-    order: int
-    max_error_in_standard_errors: float
-    seconds: float
-    exact_seconds: float
-    speed_up: float
-    equal_error_exact_seconds: float
-    equal_error_speed_up: float
 
 
 @dataclass(frozen=True)
@@ -160,14 +141,20 @@ def approximate(task, order, tick):
 
 
 def chosen_to_verify(fit, task, values, rng):
-    """Refits to solve exactly: evenly spaced on a grid, otherwise the most displaced half and a random half."""
-    if task.n_refits <= N_VERIFIED:
-        return np.arange(task.n_refits)
+    """Refits to solve exactly, and how many refits each of them stands for.
+
+    Evenly spaced on a grid, otherwise the most displaced half, for themselves, and a random half, for all others.
+    """
+    n = task.n_refits
+    if n <= N_VERIFIED:
+        return np.arange(n), np.ones(n)
     if len(task.hyper_val0) == 1:
-        return np.linspace(0, task.n_refits - 1, N_VERIFIED // 2 + 1).astype(int)
+        return np.linspace(0, n - 1, N_VERIFIED // 2 + 1).astype(int), np.ones(N_VERIFIED // 2 + 1)
     ranked = np.argsort(-fit.in_standard_errors(values - task.input_val0))
     top, rest = ranked[: N_VERIFIED // 2], ranked[N_VERIFIED // 2 :]
-    return np.concatenate([top, rng.choice(rest, N_VERIFIED - len(top), replace=False)])
+    drawn = rng.choice(rest, N_VERIFIED - len(top), replace=False)
+    stands_for = np.repeat([1.0, len(rest) / len(drawn)], [len(top), len(drawn)])
+    return np.concatenate([top, drawn]), stands_for
 
 
 def run_task(fit, task, order, seed, tick):
@@ -188,12 +175,13 @@ def run_task(fit, task, order, seed, tick):
     Outcome
     """
     refits = [approximate(task, k, tick) for k in range(1, order + 1)]
-    chosen = chosen_to_verify(fit, task, refits[0][0], np.random.default_rng(seed))
+    chosen, stands_for = chosen_to_verify(fit, task, refits[0][0], np.random.default_rng(seed))
     paths = [task.exact(task.hypers(np.array([row]))[0]) for row in chosen]
-    solved = [path for path in paths if path.solved]
-    rows = np.array([row for row, path in zip(chosen, paths, strict=True) if path.solved], dtype=int)
+    is_solved = np.array([path.solved for path in paths])
+    rows, solved = chosen[is_solved], [path for path in paths if path.solved]
     exact = np.array([path.values[-1] for path in solved]).reshape(len(rows), len(task.input_val0))
-    newton_errors, newton_seconds = newton_profile(fit, solved)
+    newton_errors, newton_seconds = newton_profile(fit, solved, stands_for[is_solved])
+    change = float(np.max(fit.in_standard_errors(exact - task.input_val0))) if len(rows) else math.nan
     lines = []
     for k, (values, elapsed) in enumerate(refits, start=1):
         error, equal_step = math.nan, -1
@@ -202,58 +190,24 @@ def run_task(fit, task, order, seed, tick):
             # The first Newton iterate that is as good; the start itself, known after no time, is no refit.
             equal_step = max(1, int(np.argmax(newton_errors <= error)))
         full, equal = task.n_refits * newton_seconds[[-1, equal_step]]
-        lines.append(
-            Line(task.name, task.n_refits, len(rows), k, error, elapsed, full, full / elapsed, equal, equal / elapsed)
-        )
+        speeds = full, full / elapsed, equal, equal / elapsed
+        lines.append(Line(task.name, task.n_refits, len(rows), k, error, elapsed, *speeds, change))
     return Outcome(task, lines, np.array([values for values, _ in refits]), rows, exact, len(paths) - len(solved))
 
 
-def newton_profile(fit, paths):
-    """Largest error (standard errors) and mean seconds after each Newton step, over several exact refits."""
+def newton_profile(fit, paths, stands_for):
+    """Largest error (standard errors) and mean seconds of a refit after each Newton step, over several exact refits.
+
+    The most displaced refits are over-represented among the verified ones and take more steps than most: the mean
+    counts each path as often as it stands for.
+    """
     if not paths:
         return np.array([math.nan]), np.array([math.nan])
     n_iterates = max(len(path.values) for path in paths)
     steps = [np.minimum(np.arange(n_iterates), len(path.values) - 1) for path in paths]
     errors = [fit.in_standard_errors(path.values[i] - path.values[-1]) for path, i in zip(paths, steps, strict=True)]
     seconds = [path.seconds[i] for path, i in zip(paths, steps, strict=True)]
-    return np.max(errors, axis=0), np.mean(seconds, axis=0)
-
-
-def format_table(lines):
-    """The table as text, at most 100 characters wide.
-
-    Examples
-    --------
-    >>> print(format_table([Line("bootstrap", 200, 40, 3, 2.5e-3, 0.5, 2.0, 4.0, 1.0, 2.0)]))
-    task       refits  verified  order  error (s.e.)  time (s)  exact (s)  speed-up  at equal error
-    -----------------------------------------------------------------------------------------------
-    bootstrap     200        40      3       2.5e-03       0.5          2      4.0x            2.0x
-    """
-    head = "task,refits,verified,order,error (s.e.),time (s),exact (s),speed-up,at equal error".split(",")
-    cells = [
-        [
-            line.task,
-            f"{line.refits}",
-            f"{line.verified}",
-            f"{line.order}",
-            f"{line.max_error_in_standard_errors:.1e}",
-            f"{line.seconds:.2g}",
-            f"{line.exact_seconds:.2g}",
-            f"{line.speed_up:.1f}x",
-            f"{line.equal_error_speed_up:.1f}x",
-        ]
-        for line in lines
-    ]
-    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
-    aligned = [
-        "  ".join([row[0].ljust(widths[0])] + [cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)])
-        for row in [head, *cells]
-    ]
-    tasks = [None, *(line.task for line in lines)]
-    for i in range(len(lines), 0, -1):
-        if tasks[i] != tasks[i - 1]:
-            aligned.insert(i, "" if i > 1 else "-" * len(aligned[0]))
-    return "\n".join(aligned)
+    return np.max(errors, axis=0), np.average(seconds, axis=0, weights=stands_for)
 
 
 def run_report(
@@ -269,7 +223,7 @@ def run_report(
         Needed with ``path``.
     family : {"binomial", "poisson", "gaussian"}
     output : str
-        Folder for ``report.csv`` and ``report.png``, made where it is missing.
+        Folder for ``report.csv``, ``coefficients.csv`` and ``report.png``, made where it is missing.
     order : int
         Highest order of the expansions.
     n_bootstrap : int
@@ -295,6 +249,8 @@ def run_report(
     fit = fit_glm(data, family)
     folder = make_folder(output)
     tasks = make_tasks(fit, leave_out, n_bootstrap, seed)
+    # The first expansion of a process loads and warms up what all others use: apart, or one line would carry it.
+    _, first_call = approximate(replace(tasks[-1], n_refits=1), order, lambda n_refits: None)
     bar = optional_import("tqdm").tqdm(
         total=order * sum(task.n_refits for task in tasks), unit=" refits", delay=2, disable=None, leave=False
     )
@@ -306,7 +262,7 @@ def run_report(
     plots.report_figure(figure, fit, outcomes).savefig(folder / "report.png", dpi=150)
     print(summary("statsmodels' fair survey" if path is None else path, formula, fit, family))
     print(format_table(lines))
-    print(footnotes(outcomes, folder))
+    print(footnotes(outcomes, first_call, folder))
     return lines
 
 
@@ -320,44 +276,3 @@ def make_folder(output):
     except OSError as error:
         raise DataError(f"cannot write into {output}: {error.strerror}") from None
     return folder
-
-
-def write_csv(path, rows):
-    """Dictionaries as the rows of a table, at full precision."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def summary(source, formula, fit, family):
-    """What was fitted."""
-    n_obs, n_input = fit.data.design.shape
-    text = f"{source}: {n_obs} observations, {n_input} coefficients. "
-    text += f"{family.capitalize()} model of {fit.data.response_name}: {formula}"
-    return "\n" + textwrap.fill(text, 100) + "\n"
-
-
-def footnotes(outcomes, folder):
-    """What the columns mean, and what could not be verified."""
-    notes = [
-        "error: largest |approximate - exact refit| of any coefficient among the verified refits, in standard errors "
-        "of the fit. Verified: the most displaced and as many random ones; on the grid, evenly spaced.",
-        "time: all refits at this order, one recording of the model and one factorization included. exact: the same "
-        "refits by Newton's method from the base point to rounding, estimated from the verified ones; at equal error: "
-        "stopped as soon as its error is as small as this order's.",
-    ]
-    notes += [
-        f"{outcome.task.name}: {outcome.n_unsolved} of the refits to verify have no finite optimum (separable, or a "
-        "coefficient not identified without the observations left out) and are not in the error."
-        for outcome in outcomes
-        if outcome.n_unsolved
-    ]
-    notes += [
-        f"{outcome.task.name}: off by {outcome.lines[-1].max_error_in_standard_errors:.2g} standard errors at order "
-        f"{outcome.lines[-1].order}: these steps are too long for the series, use exact refits."
-        for outcome in outcomes
-        if outcome.lines[-1].max_error_in_standard_errors > USELESS
-    ]
-    notes.append(f"Written into {folder}: report.csv (this table), coefficients.csv, report.png")
-    return "\n" + "\n".join(textwrap.fill(note, 100) for note in notes)

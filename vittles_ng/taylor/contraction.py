@@ -31,15 +31,16 @@ class Contraction:
     def __call__(self, ws, a, b, a_has_steps, b_has_steps):
         """The product; the result has a leading step axis where an operand has."""
         plan = self._plan(a_has_steps, b_has_steps)
-        return plan.join(ws, plan.arranged(a, 0), plan.arranged(b, 1))
+        a = plan.arranged(ws if a_has_steps else None, a, 0)
+        return plan.join(ws, a, plan.arranged(ws if b_has_steps else None, b, 1))
 
     def bound(self, constant, position):
         """``f(ws, x)`` with the operand at ``position`` a constant, arranged once, and x with a step axis."""
         plan = self._plan(position == 1, position == 0)
-        fixed = plan.arranged(constant, position)
+        fixed = plan.arranged(None, constant, position)
         if position == 0:
-            return lambda ws, x: plan.join(ws, fixed, plan.arranged(x, 1))
-        return lambda ws, x: plan.join(ws, plan.arranged(x, 0), fixed)
+            return lambda ws, x: plan.join(ws, fixed, plan.arranged(ws, x, 1))
+        return lambda ws, x: plan.join(ws, plan.arranged(ws, x, 0), fixed)
 
     def _plan(self, a_has_steps, b_has_steps):
         key = (a_has_steps, b_has_steps)
@@ -80,25 +81,32 @@ class _Plan:
         perm = [made.index(x) for x in lo]
         self.perm_out = None if perm == list(range(len(perm))) else perm
 
-    def arranged(self, x, position):
-        """An operand as the stack of matrices that is multiplied, and the shapes of its parts."""
+    def arranged(self, ws, x, position):
+        """An operand as the stack of matrices that is multiplied, and the shapes of its parts.
+
+        ``ws`` is None for a constant.
+        """
         if self.diagonals[position] is not None:
-            x = np.einsum(x, *self.diagonals[position])
+            x = np.einsum(x, *self.diagonals[position])  # a view
         if self.sums[position]:
-            x = x.sum(axis=self.sums[position])
+            axes = self.sums[position]
+            x = x.sum(axis=axes) if ws is None else _sum(ws, x, axes)
         x = x.transpose(self.perms[position])
         s = self.n_shared
         middle = s + (self.n_free_a if position == 0 else self.n_contracted)
         shared, left, right = x.shape[:s], x.shape[s:middle], x.shape[middle:]
         if self.n_contracted:
-            x = x.reshape(((math.prod(shared),) if s else ()) + (math.prod(left), math.prod(right)))
+            shape = ((math.prod(shared),) if s else ()) + (math.prod(left), math.prod(right))
+            x = x.reshape(shape) if ws is None else ws.reshape(x, shape)
         return x, shared, left, right
 
     def join(self, ws, a, b):
         """The product of two arranged operands, in a buffer of the workspace."""
         (a, shared, free_a, _), (b, _, _, free_b) = a, b
         if not self.n_contracted:  # nothing is summed: a broadcast product
-            out = a.reshape(shared + free_a + (1,) * len(free_b)) * b.reshape(shared + (1,) * len(free_a) + free_b)
+            a = a.reshape(shared + free_a + (1,) * len(free_b))
+            b = b.reshape(shared + (1,) * len(free_a) + free_b)
+            out = ws.multiply(a, b)
         elif self.swap:  # (A B)^T = B^T A^T gives the order of axes that is wanted without a copy
             out = _matmul(ws, b.swapaxes(-1, -2), a.swapaxes(-1, -2)).reshape(shared + free_b + free_a)
         else:
@@ -108,7 +116,12 @@ class _Plan:
 
 def _matmul(ws, a, b):
     dtype = a.dtype if a.dtype is b.dtype else np.result_type(a, b)
-    return np.matmul(a, b, out=ws.empty(a.shape[:-1] + b.shape[-1:], dtype))
+    return ws.run(np.matmul, a, b, ws.empty(a.shape[:-1] + b.shape[-1:], dtype))
+
+
+def _sum(ws, x, axes):
+    shape = tuple(n for i, n in enumerate(x.shape) if i not in axes)
+    return ws.run(lambda x, _, out: np.sum(x, axis=axes, out=out), x, None, ws.empty(shape, x.dtype))
 
 
 def _unique(labels):

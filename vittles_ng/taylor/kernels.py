@@ -28,6 +28,7 @@ class Integral(Nonlinear):
 
     reads_result = True
     tangent_is_own = True
+    in_workspace = True
 
     def __init__(self, w0, weight):
         self.w0, self.weight = w0, weight
@@ -40,10 +41,10 @@ class Integral(Nonlinear):
         w, slopes = aux  # slopes: j x_j
         for j in range(len(w), k):
             w.append(self.weight(ws, j, x, y, w))
-            slopes.append(_scaled(ws, x[j], j))
+            slopes.append(ws.scale(x[j], j))
         total = product_sum(ws, slopes, w, k, 1, k - 1)
         if total is not None:
-            np.multiply(total, 1.0 / k, out=total)
+            ws.run(np.multiply, total, 1.0 / k, total)
         return total if x[k] is None else add_to(ws, total, ws.multiply(x[k], self.w0))
 
     def tangent(self, ws, dx, x0, y0):
@@ -69,6 +70,8 @@ class Antiderivative(Nonlinear):
         Whether ``weight`` reads ``y``.
     """
 
+    in_workspace = True
+
     def __init__(self, w0, weight, reads_result=True, pairs=None, ndim=None):
         self.w0, self.weight, self.reads_result = w0, weight, reads_result
         self.pairs = tuple(range(len(w0))) if pairs is None else pairs
@@ -85,10 +88,10 @@ class Antiderivative(Nonlinear):
             for j in range(len(w), k):
                 w.append(self.weight(ws, i, j, x, y, weights))
             for j in range(len(s), k):
-                s.append(_scaled(ws, self._lift(x[p][j], j), j))
+                s.append(ws.scale(self._lift(x[p][j], j), j))
             total = add_to(ws, total, product_sum(ws, s, w, k, 1, k - 1))
         if total is not None:
-            total = np.multiply(total, 1.0 / k, out=total)
+            ws.run(np.multiply, total, 1.0 / k, total)
         return add_to(ws, total, self.tangent(ws, [xs[k] for xs in x], None, None))
 
     def tangent(self, ws, dx, x0, y0):
@@ -100,13 +103,6 @@ class Antiderivative(Nonlinear):
 
     def _lift(self, c, k):
         return c if self.ndim is None else lift(c, self.ndim, k)
-
-
-def _scaled(ws, c, factor):
-    """``factor * c``; ``c`` itself for a factor of one."""
-    if c is None or factor == 1:
-        return c
-    return np.multiply(c, float(factor), out=ws.empty(c.shape, c.dtype))
 
 
 class Quotient(Nonlinear):
@@ -121,6 +117,7 @@ class Quotient(Nonlinear):
     """
 
     reads_result = True
+    in_workspace = True
 
     def __init__(self, w0, weight):
         self.inverse, self.w0, self.weight = 1.0 / w0, w0, weight
@@ -133,14 +130,14 @@ class Quotient(Nonlinear):
         w, slopes = aux
         for j in range(len(w), k):
             w.append(self.weight(ws, j, x, w))
-            slopes.append(_scaled(ws, y[j], j))
+            slopes.append(ws.scale(y[j], j))
         total = product_sum(ws, slopes, w, k, 1, k - 1)
         if total is not None:
-            total = np.multiply(total, -1.0 / k, out=total)
+            ws.run(np.multiply, total, -1.0 / k, total)
         if total is None:
             return None if x[k] is None else ws.multiply(x[k], self.inverse)
         total = add_to(ws, total, x[k])
-        return np.multiply(total, self.inverse, out=total)
+        return ws.run(np.multiply, total, self.inverse, total)
 
     def tangent(self, ws, dx, x0, y0):
         return ws.multiply(dx[0], self.inverse)
@@ -156,6 +153,8 @@ class Derivatives(Nonlinear):
     derivative : callable
         ``derivative(m) -> f^(m)(x_0)``, elementwise, for m >= 1; called once for each m.
     """
+
+    in_workspace = True
 
     def __init__(self, derivative):
         self.derivative = derivative
@@ -210,9 +209,9 @@ class LogAntiderivative(Nonlinear):
         u, x = x
         e, slopes, rates = aux
         for j in range(len(e), k):
-            slopes.append(_scaled(ws, x[j], j))
+            slopes.append(ws.scale(x[j], j))
             minus_y = None if y[j] is None else np.negative(y[j], out=ws.empty(y[j].shape))
-            rates.append(_scaled(ws, ws.add(u[j], minus_y), j))
+            rates.append(ws.scale(ws.add(u[j], minus_y), j))
             e_j = product_sum(ws, rates, e, j, 1, j)
             e.append(None if e_j is None else np.multiply(e_j, 1.0 / j, out=e_j))
         total = product_sum(ws, slopes, e, k, 1, k - 1)

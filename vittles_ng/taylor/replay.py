@@ -159,10 +159,10 @@ class Replay:
             elif only >= 0:
                 c = now[only]
                 if c is not None:
-                    c = kernel.apply(ws, c)
+                    c = apply(ws, kernel, c)
             else:
                 xs = [now[p] for p in parents]
-                c = kernel.apply(ws, *xs) if any(x is not None for x in xs) else None
+                c = apply(ws, kernel, *xs) if any(x is not None for x in xs) else None
             now[i] = c
             if is_kept:
                 series[i].append(c)
@@ -188,27 +188,58 @@ class Replay:
             if only >= 0:
                 d = delta.get(only)
                 if d is not None:
-                    d = kernel.apply(ws, d)
+                    d = apply(ws, kernel, d)
             else:
                 dx = [delta.get(p) for p in parents]
                 if all(x is None for x in dx):
                     continue
-                d = kernel.apply(ws, *dx) if is_linear else kernel.tangent(ws, dx, values, self.plan.tape.values[i])
+                d = apply(ws, kernel, *dx) if is_linear else kernel.tangent(ws, dx, values, plan.tape.values[i])
             delta[i] = d
             if is_kept and d is not None:
                 c = now[i]
                 if c is None:
                     series[i][k] = d
                 elif not is_linear and kernel.tangent_is_own and i not in plan.read_in_correction:
-                    series[i][k] = np.add(c, d, out=d)
+                    series[i][k] = ws.run(np.add, c, d, d)
                 else:
                     series[i][k] = _sum(ws, c, d)
         self.now = None
 
 
+def apply(ws, kernel, *xs):
+    """``y_k`` of a linear kernel; where it does not write the workspace's log itself, as one operation of the log."""
+    if ws.log is None or kernel.in_workspace:
+        return kernel.apply(ws, *xs)
+    made = kernel.apply(ws.scratch, *xs)
+    operands = [x for x in map(_array_of, xs) if x is not None]
+
+    def leaf(path, c):
+        """The part of the result at a path, as an array that the log fills, or as the view that it is."""
+        if isinstance(c, dict):
+            return {key: leaf((*path, key), part) for key, part in c.items()}
+        if isinstance(c, SparseTerm):
+            return SparseTerm(c.index, leaf((*path, 1), c.values))
+        if c is None or any(np.may_share_memory(c, x) for x in operands):
+            return c
+
+        def form(_, __, out):
+            part = kernel.apply(ws.scratch, *xs)
+            for key in path:
+                part = part[key]
+            np.copyto(out, part)
+
+        return ws.run(form, operands, None, ws.empty(c.shape, c.dtype))
+
+    return leaf((), made)
+
+
+def _array_of(x):
+    return x.values if isinstance(x, SparseTerm) else x if isinstance(x, np.ndarray) else None
+
+
 def _sum(ws, a, b):
     if isinstance(a, SparseTerm) and isinstance(b, SparseTerm):
-        return SparseTerm(a.index, np.add(a.values, b.values))
+        return SparseTerm(a.index, ws.add(a.values, b.values))
     return add_coefficients(ws, a, b)
 
 
@@ -234,6 +265,9 @@ class Recorded:
                 raise _kinked(tape, 0)
         self.is_tuple = tape.is_tuple
         self.size = max((np.size(v) for v in tape.values if isinstance(v, np.ndarray)), default=1)
+        kernels = [kernel for kernel in tape.kernels if kernel is not None]
+        #: whether a replay's arithmetic can be logged and repeated without the replay
+        self.can_log = len(self.tapes) == 1 and all(kernel.is_linear or kernel.in_workspace for kernel in kernels)
 
     def depends_on(self, argnum):
         """Whether any output depends on an argument."""

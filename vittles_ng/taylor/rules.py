@@ -74,25 +74,29 @@ class Linear:
     ----------
     apply : callable
         ``apply(ws, *x_k) -> y_k``, each ``x_k`` with a leading step axis or None, at least one not None.
+    in_workspace : bool
+        Whether all its arithmetic goes through the workspace's methods; if not, it is compiled as one operation.
     """
 
     is_linear = True
     reads_result = False
 
-    def __init__(self, apply):
-        self.apply = apply
+    def __init__(self, apply, in_workspace=False):
+        self.apply, self.in_workspace = apply, in_workspace
 
 
 class Nonlinear:
     """Base of kernels that read lower coefficients.
 
     ``reads_result`` says whether ``y_0..y_{k-1}`` are read, ``tangent_is_own`` whether ``tangent`` returns an array
-    that nothing else refers to.
+    that nothing else refers to, ``in_workspace`` whether all arithmetic on coefficients goes through the workspace's
+    methods (only then can a replay be compiled, see :mod:`.program`).
     """
 
     is_linear = False
     reads_result = False
     tangent_is_own = False
+    in_workspace = False
 
     def start(self):
         """Auxiliary series of one replay: whatever ``coefficient`` keeps between orders. Only final coefficients
@@ -181,7 +185,7 @@ def linear(batched):
 
 def elementwise_linear(factor):
     """Factory of ``y_k = c x_k`` with the number ``c = factor``."""
-    return lambda call: Linear(lambda ws, x: np.multiply(x, factor, out=ws.empty(x.shape, x.dtype)))
+    return lambda call: Linear(lambda ws, x: ws.scale(x, factor), in_workspace=True)
 
 
 class Bilinear(Nonlinear):
@@ -191,10 +195,12 @@ class Bilinear(Nonlinear):
     ----------
     product : callable
         ``product(ws, a, b, a_has_steps, b_has_steps)``, bilinear.
+    in_workspace : bool
+        As in :class:`Linear`, of the product.
     """
 
-    def __init__(self, product):
-        self.product = product
+    def __init__(self, product, in_workspace=False):
+        self.product, self.in_workspace = product, in_workspace
 
     def coefficient(self, ws, k, x, y, aux):
         a, b = x

@@ -40,21 +40,19 @@ def _add(sign_a, sign_b):
                     continue
                 x = lift(x, ndim, 1)
                 if total is not None and sign < 0:
-                    out_shape = np.broadcast_shapes(total.shape, x.shape)
-                    total = np.subtract(total, x, out=ws.empty(out_shape, np.result_type(total, x)))
+                    total = ws.subtract(total, x)
                 else:
-                    x = x if sign > 0 else np.negative(x, out=ws.empty(x.shape, x.dtype))
-                    total = ws.add(total, x)
+                    total = ws.add(total, ws.scale(x, sign))
             return _full(total, shape)
 
-        return Linear(apply)
+        return Linear(apply, in_workspace=True)
 
     return factory
 
 
 defrule(anp.add, _add(1, 1))
 defrule(anp.subtract, _add(1, -1))
-defrule(anp.negative, lambda call: Linear(lambda ws, x: np.negative(x, out=ws.empty(x.shape, x.dtype))))
+defrule(anp.negative, elementwise_linear(-1.0))
 for _fun in {anp.deg2rad, anp.radians}:
     defrule(_fun, elementwise_linear(np.pi / 180.0))
 for _fun in {anp.rad2deg, anp.degrees}:
@@ -67,16 +65,20 @@ for _fun in {anp.rad2deg, anp.degrees}:
 class Square(Nonlinear):
     """y_k = sum_{i+j=k} x_i x_j, each product once."""
 
+    in_workspace = True
+
     def coefficient(self, ws, k, x, y, aux):
         return self_product(ws, x[0], k)
 
     def tangent(self, ws, dx, x0, y0):
         out = ws.multiply(x0[0], dx[0])
-        return np.multiply(out, 2.0, out=out)
+        return ws.run(np.multiply, out, 2.0, out)
 
 
 class Product(Nonlinear):
     """y_k = sum_{j=0..k} a_j b_{k-j}."""
+
+    in_workspace = True
 
     def __init__(self, factors, shape):
         ndim = len(shape)
@@ -127,9 +129,10 @@ def _scale(constant, shape):
     def apply(ws, x):
         x = lift(x, ndim, 1)
         out_shape = np.broadcast_shapes(x.shape, np.shape(constant))
-        return _full(np.multiply(x, constant, out=ws.empty(out_shape, np.result_type(x, constant))), shape)
+        out = ws.empty(out_shape, np.result_type(x, constant))
+        return _full(ws.run(np.multiply, x, constant, out), shape)
 
-    return Linear(apply)
+    return Linear(apply, in_workspace=True)
 
 
 defrule(anp.multiply, _multiply)
@@ -139,6 +142,7 @@ class Division(Nonlinear):
     """y_k = (a_k - sum_{j=1..k} b_j y_{k-j}) / b_0, where y = a / b; a constant when only b is traced."""
 
     reads_result = True
+    in_workspace = True
 
     def __init__(self, call):
         self.with_a = call.argnums == (0, 1)
@@ -150,7 +154,7 @@ class Division(Nonlinear):
         b = [lift(b_j, self.ndim, j) for j, b_j in enumerate(x[-1])]
         total = product_sum(ws, b, y + [None], k, 1, k)
         if total is not None:
-            total = np.negative(total, out=total)
+            ws.run(np.multiply, total, -1.0, total)
         if self.with_a:
             total = ws.add(total, lift(x[0][k], self.ndim, k))
         return None if total is None else _full(ws.multiply(total, self.inverse), self.shape)
@@ -159,7 +163,7 @@ class Division(Nonlinear):
         total = None
         if dx[-1] is not None:
             total = ws.multiply(lift(dx[-1], self.ndim, 1), y0)
-            total = np.negative(total, out=total)
+            ws.run(np.multiply, total, -1.0, total)
         if self.with_a and dx[0] is not None:
             total = ws.add(total, lift(dx[0], self.ndim, 1))
         return _full(ws.multiply(total, self.inverse), self.shape)
@@ -184,6 +188,7 @@ class Power(Nonlinear):
     """x y' = p y x':  k x_0 y_k = sum_{j=1..k} ((p + 1) j - k) x_j y_{k-j}, for x_0 != 0."""
 
     reads_result = True
+    in_workspace = True
 
     def __init__(self, p, x0, y0):
         self.p, self.inverse, self.slope = p, 1.0 / x0, p * y0 / x0
@@ -194,7 +199,7 @@ class Power(Nonlinear):
         for j in range(1, k):
             if x[j] is not None and y[k - j] is not None:
                 term = ws.multiply(x[j], y[k - j])
-                total = ws.add(total, np.multiply(term, ((self.p + 1.0) * j - k) / k, out=term))
+                total = ws.add(total, ws.run(np.multiply, term, ((self.p + 1.0) * j - k) / k, term))
         if total is not None:
             total = ws.multiply(total, self.inverse)
         return total if x[k] is None else ws.add(total, ws.multiply(x[k], self.slope))

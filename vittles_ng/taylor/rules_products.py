@@ -23,8 +23,8 @@ def _contraction(labels):
 def contracted(contraction, a, b, argnums):
     """Kernel of a contraction of a with b, of which those in ``argnums`` are traced."""
     if argnums == (0, 1):
-        return Bilinear(contraction)
-    return Linear(contraction.bound(np.asarray(b if argnums == (0,) else a), 1 - argnums[0]))
+        return Bilinear(contraction, in_workspace=True)
+    return Linear(contraction.bound(np.asarray(b if argnums == (0,) else a), 1 - argnums[0]), in_workspace=True)
 
 
 def _dot_labels(na, nb):

@@ -39,10 +39,6 @@ def _quotient(weight0, weight, domain=None):
     return factory
 
 
-def _times(ws, c, factor):
-    return None if c is None else np.multiply(c, factor, out=ws.empty(c.shape, c.dtype))
-
-
 # ---- exponentials and logarithms ----
 
 # exp: w = y
@@ -50,7 +46,7 @@ defrule(anp.exp, _ode(lambda x, y: y, lambda ws, j, x, y, w: y[j]))
 # expm1: w = y + 1
 defrule(anp.expm1, _ode(lambda x, y: np.exp(x), lambda ws, j, x, y, w: y[j]))
 # exp2: w = ln2 y
-defrule(anp.exp2, _ode(lambda x, y: _LN2 * y, lambda ws, j, x, y, w: _times(ws, y[j], _LN2)))
+defrule(anp.exp2, _ode(lambda x, y: _LN2 * y, lambda ws, j, x, y, w: ws.scale(y[j], _LN2)))
 # log: x y' = x'
 defrule(anp.log, _quotient(lambda x: x, lambda ws, j, x, w: x[j], lambda x: x != 0.0))
 # log1p: (1 + x) y' = x'
@@ -87,7 +83,7 @@ def _minus(ws, a, b):
     """a - b, where b may be overwritten; None is zero."""
     if b is None:
         return a
-    return np.negative(b, out=b) if a is None else np.subtract(a, b, out=b)
+    return ws.run(np.multiply, b, -1.0, b) if a is None else ws.run(np.subtract, a, b, b)
 
 
 # logaddexp: y' = expit(a - b) a' + expit(b - a) b'
@@ -125,6 +121,7 @@ class Sqrt(Nonlinear):
     """y^2 = x:  y_k = (x_k - sum_{j=1..k-1} y_j y_{k-j}) / (2 y_0)."""
 
     reads_result = True
+    in_workspace = True
 
     def __init__(self, y0):
         self.inverse = 0.5 / y0
@@ -159,7 +156,7 @@ def _partner(sign):
         for i in range(1, j + 1):
             if x[i] is not None and y[j - i] is not None:
                 term = ws.multiply(x[i], y[j - i])
-                total = ws.add(total, np.multiply(term, sign * i / j, out=term))
+                total = ws.add(total, ws.run(np.multiply, term, sign * i / j, term))
         return total
 
     return weight
@@ -196,7 +193,7 @@ def _root_weight(sign):
     """w = sqrt(c + sign x^2): 2 w_0 w_j = sign [x^2]_j - sum_{i=1..j-1} w_i w_{j-i}, with the sign of w_0 free."""
 
     def weight(ws, j, x, w):
-        total = _times(ws, self_product(ws, x, j), sign)
+        total = ws.scale(self_product(ws, x, j), sign)
         total = _minus(ws, total, self_product(ws, w, j, 1))
         return None if total is None else ws.multiply(total, 0.5 / w[0])
 

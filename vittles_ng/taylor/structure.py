@@ -17,7 +17,7 @@ class SparseTerm(NamedTuple):
 
 
 class SparseIndex:
-    """An index in front of which a step axis stands; ``add`` is ``out[:, index] += values``."""
+    """An index in front of which a step axis stands."""
 
     def __init__(self, index, shape):
         if isinstance(index, list):
@@ -33,8 +33,8 @@ class SparseIndex:
         self.unique = len(np.unique(flat)) == len(flat)
         self.size = int(np.prod(shape))
 
-    def add(self, out, values):
-        """Add values ``(n_steps, ...)`` into ``out`` ``(n_steps, *shape)``, which is C-contiguous."""
+    def add(self, values, _, out):
+        """``out[:, index] += values``, where ``out`` is C-contiguous; in the form that a workspace runs."""
         if self.simple:
             out[self.where] += values
             return
@@ -64,6 +64,7 @@ class Accumulation:
 
     is_linear = True
     reads_result = False
+    in_workspace = True
 
     def __init__(self, value):
         self.shape = None if isinstance(value, (tuple, list, dict)) else np.shape(value)
@@ -84,13 +85,15 @@ class Accumulation:
         dtype = np.result_type(*(t.values if isinstance(t, SparseTerm) else t for t in terms))
         out = ws.empty((ws.n_steps, *self.shape), dtype)
         if len(dense) > 1:
-            np.add(dense[0], dense[1], out=out)
+            ws.run(np.add, dense[0], dense[1], out)
             for t in dense[2:]:
-                np.add(out, t, out=out)
-        elif dense:
-            out[...] = dense[0]
+                ws.run(np.add, out, t, out)
         else:
-            out[...] = 0.0
+            ws.run(_fill, dense[0] if dense else 0.0, None, out)
         for t in sparse:
-            t.index.add(out, t.values)
+            ws.run(t.index.add, t.values, None, out)
         return out
+
+
+def _fill(a, _, out):
+    out[...] = a

@@ -6,11 +6,9 @@ nothing else. The list is then cleaned: calls that reach no output are dropped, 
 primitives are expanded, chains of additions become one sum, equal calls are merged. What is left depends on no user
 code.
 
-This is the only module that touches autograd's tracer. autograd's trace stack is global and not thread-safe, so every
-trace runs under :data:`TRACE_LOCK`.
+This module and :mod:`.tracing` are the only ones that touch autograd's tracer.
 """
 
-import threading
 from contextlib import contextmanager
 
 import numpy as np
@@ -22,12 +20,12 @@ from autograd.util import func
 from ..errors import NonFiniteError
 from . import library
 from .branches import Branches
+from .constants import check_unchanged, constant_key
 from .rules import Call, Expansion, Linear, lookup, vjp_replacements
 from .structure import Accumulation
+from .tracing import check_call, explained, traced_code
 
-__all__ = ["TRACE_LOCK", "Tape", "plain_value", "record"]
-
-TRACE_LOCK = threading.RLock()
+__all__ = ["Tape", "plain_value", "record"]
 
 _ADDITIONS = {func(VSpace.add), func(VSpace.mut_add), sparse_add}
 
@@ -35,23 +33,37 @@ _ADDITIONS = {func(VSpace.add), func(VSpace.mut_add), sparse_add}
 class TapeNode(Node):
     """One call on the way to the tape.
 
-    ``source`` is a hash of the expression that the node is: equal for equal calls of equal operands.
+    ``keys`` are those of the constants (see :mod:`.constants`). ``source`` is a hash of the expression that the node
+    is: equal for equal calls of equal operands.
     """
 
-    __slots__ = ("recorder", "fun", "args", "kwargs", "argnums", "parents", "value", "merged", "kernel", "source")
+    __slots__ = ("recorder", "fun", "args", "kwargs", "argnums", "parents", "value", "merged", "kernel")
+    __slots__ += ("keys", "source")
 
     def __init__(self, value, fun, args, kwargs, parent_argnums, parents):
         self.recorder = parents[0].recorder
         self.fun, self.args, self.kwargs = fun, args, kwargs
         self.argnums, self.parents, self.value = parent_argnums, parents, value
         self.merged = self.kernel = None
-        self.source = hash(_expression(self, [p.source for p in parents]))
+        check_call(_name(fun), kwargs, value)
+        # reverse mode adds into arrays of its own, which nothing else reads
+        self.keys = () if fun in _ADDITIONS else tuple(constant_key(c) for c in self.constants())
+        self.source = hash(self.expression([p.source for p in parents]))
         self.recorder.append(self)
+
+    def constants(self):
+        """Arguments that are not traced, keywords last."""
+        return (*(a for i, a in enumerate(self.args) if i not in self.argnums), *self.kwargs.values())
+
+    def expression(self, operands):
+        """The call with ``operands`` standing for its traced arguments, hashable; equal for calls of equal results."""
+        return self.fun, self.argnums, len(self.args), tuple(operands), tuple(self.kwargs), self.keys
 
     def initialize_root(self, recorder, value):
         self.recorder, self.value = recorder, value
         self.fun, self.args, self.kwargs, self.argnums, self.parents = None, (), {}, (), ()
         self.merged = self.kernel = None
+        self.keys = ()
         self.source = hash(id(self))
 
 
@@ -84,7 +96,7 @@ class Tape:
         self.kernels = tuple(node.kernel for node in nodes)
         self.parents = tuple(tuple(index[p] for p in node.parents) for node in nodes)
         self.values = tuple(_as_array(node.value) for node in nodes)
-        self.names = tuple(getattr(node.fun, "__name__", "argument") for node in nodes)
+        self.names = tuple("argument" if node.fun is None else _name(node.fun) for node in nodes)
         self.roots = tuple(index[r] for r in roots)
         self.outputs = tuple((None if node is None else index[node], value) for node, value in outputs)
         self.is_tuple = is_tuple
@@ -111,7 +123,7 @@ def record(fun, *args):
     library.load()
     args = [np.array(a, dtype=np.result_type(a, np.float64)) for a in args]
     tapes, n_patterns = [], 1
-    with TRACE_LOCK:
+    with traced_code():
         while len(tapes) < n_patterns:
             with Branches(len(tapes)) as branches:
                 tapes.append(_record_once(fun, args, branches))
@@ -123,9 +135,11 @@ def _record_once(fun, args, branches):
     recorder = []
     with _replaced_vjps(), trace_stack.new_trace() as trace, np.errstate(all="ignore"):
         roots = [TapeNode.new_root(recorder, a) for a in args]
-        result = fun(*(new_box(a, trace, r) for a, r in zip(args, roots, strict=True)))
+        with explained():
+            result = fun(*(new_box(a, trace, r) for a, r in zip(args, roots, strict=True)))
         result = _open(result)
         is_tuple = isinstance(result, (tuple, list))
+        check_unchanged((_name(node.fun), node.constants(), node.keys) for node in recorder if node.keys)
         outputs = [_output(x, trace) for x in (result if is_tuple else [result])]
         nodes, outputs = _clean(roots, outputs, trace)
     return Tape(nodes, roots, outputs, is_tuple, branches.kinks)
@@ -144,9 +158,13 @@ def _output(x, trace):
         node, value = x._node, x._value
     else:
         node, value = None, getval(x)
+    kind = type(value).__name__
     value = np.asarray(value)
     if value.dtype == object:
-        raise TypeError("the function returned an object array: build it with autograd.numpy's array or stack.")
+        raise TypeError(
+            f"the function returned an object array of shape {value.shape} (from {kind}): numbers are needed, "
+            "built with autograd.numpy's array or stack."
+        )
     if not np.all(np.isfinite(value)):
         bad = int(np.sum(~np.isfinite(value)))
         raise NonFiniteError(
@@ -215,7 +233,7 @@ def _emit(node, nodes, seen, n_uses, trace):
         _flatten_addition(node, n_uses)
         nodes.append(node)
         return
-    key = _key(node)
+    key = node.expression(node.parents)
     twin = seen.get(key)
     if twin is not None:
         node.merged = twin
@@ -292,37 +310,13 @@ def _call(node):
     )
 
 
-def _key(node):
-    """Equal for calls that give equal results."""
-    return _expression(node, node.parents)
-
-
-def _expression(node, operands):
-    """A call with ``operands`` standing for its traced arguments, hashable."""
-    operands = dict(zip(node.argnums, operands, strict=True))
-    args = tuple(operands[i] if i in operands else _constant_key(a) for i, a in enumerate(node.args))
-    return node.fun, args, tuple(sorted((name, _constant_key(v)) for name, v in node.kwargs.items()))
-
-
-def _constant_key(value):
-    if value is None or isinstance(value, (bool, int, float, complex, str, type, np.dtype)):
-        return type(value).__name__, repr(value)
-    if isinstance(value, slice):
-        return "slice", repr(value) if _plain(value) else id(value)
-    if isinstance(value, (tuple, list)):
-        return (type(value).__name__, *(_constant_key(v) for v in value))
-    if type(value) is np.ndarray and value.size:  # views of the same memory are equal; the node keeps it alive
-        return "array", value.__array_interface__["data"][0], value.shape, value.strides, value.dtype.str
-    return "object", id(value)  # the node holds the object, so the id stays its own
-
-
-def _plain(s):
-    return all(v is None or isinstance(v, (int, np.integer)) for v in (s.start, s.stop, s.step))
-
-
 def plain_value(x):
     """The number behind a traced value, at any level."""
     return getval(x)
+
+
+def _name(fun):
+    return getattr(fun, "__name__", "a primitive")
 
 
 def _as_array(value):
