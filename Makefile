@@ -31,6 +31,7 @@ test: $(VENV)/.stamp-test
 	@echo "make test: ruff check, ruff format, unit tests, doctests, documented examples and notebooks passed"
 
 bench: $(VENV)/.stamp-bench
+	$(BIN)/python -m pip install -q --no-deps -r benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.stamp-docs

@@ -31,7 +31,7 @@ TEST = [
     "pytest-xdist>=3.5",
     "ruff==0.17.6",
 ]
-BENCH = [*REPORT, "vittles==0.173"]
+BENCH = REPORT  # and benchmarks/requirements.txt, without its dependencies
 
 setup(
     name="vittles-ng",

@@ -161,3 +161,7 @@ def test_documented_code_runs_as_printed(name, tmp_path):
     assert blocks, f"{name} has no '.. code-block:: python'"
     done = run_python("\n".join(blocks), tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_readme_shows_the_benchmark():
+    assert read("benchmarks/results/readme.rst").strip() in read("README.rst")

@@ -5,9 +5,26 @@ hyperparameters, without solving again.
 """
 
 from . import baselines, errors, solvers
+from .continuation import Path, follow_path
 from .expansion import ParametricSensitivityTaylorExpansion
+from .functionals import FunctionalExpansion
 from .taylor.jet import defjet, jet
+from .tensors import SavedExpansion, load
+from .trust import Refit
 
 __version__ = "0.1.0"
 
-__all__ = ["ParametricSensitivityTaylorExpansion", "baselines", "defjet", "errors", "jet", "solvers"]
+__all__ = [
+    "FunctionalExpansion",
+    "ParametricSensitivityTaylorExpansion",
+    "Path",
+    "Refit",
+    "SavedExpansion",
+    "baselines",
+    "defjet",
+    "errors",
+    "follow_path",
+    "jet",
+    "load",
+    "solvers",
+]

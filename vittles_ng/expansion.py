@@ -9,19 +9,19 @@ one solve with one factor per order; ``r_k`` comes from Taylor arithmetic over a
 "Evaluating Derivatives", ch. 13; Giordano, Jordan, Broderick, arXiv 1907.12116).
 """
 
-import math
-
 import numpy as np
 
-from .errors import NonFiniteError, NotASolutionError, NotPositiveDefiniteError, VittlesError
+from .base_point import factored, polished
+from .functionals import FunctionalExpansion
 from .problem import Problem
 from .recursion import Recursion
-from .solvers import ConjugateGradient, as_solver, choose_solver
+from .tensors import derivative_tensors, save_expansion
+from .tensors.evaluation import Evaluation, checked_integer
+from .trust import refit
 
 __all__ = ["ParametricSensitivityTaylorExpansion"]
 
 _OPTIMUM_TOL = 1e-8
-_MAX_POLISH = 30
 _REFUSED = {
     **dict.fromkeys(
         ("max_input_order", "max_hyper_order"),
@@ -34,7 +34,7 @@ _REFUSED = {
 }
 
 
-class ParametricSensitivityTaylorExpansion:
+class ParametricSensitivityTaylorExpansion(Evaluation):
     """Taylor expansion of the solution of an estimating equation in its hyperparameters.
 
     Requires ``estimating_equation(input_val0, hyper_val0) == 0``. The user's function runs once, one factorization is
@@ -162,12 +162,12 @@ class ParametricSensitivityTaylorExpansion:
         if polish_optimum:
             if hess0 is not None:
                 raise ValueError("hess0 belongs to input_val0, which polish_optimum=True moves: pass one of the two.")
-            problem = _polished(problem, solver)
+            problem = polished(problem, solver)
         self._build(problem, order, hess0, optimum_tol, solver, sparsity)
         return self
 
     def _build(self, problem, order, hess_solver, optimum_tol, solver, sparsity):
-        self._order = _checked_order(order)
+        super().__init__(problem.input.flat0, problem.hyper, checked_integer(order, "order", 1))
         if sparsity is not None:
             raise NotImplementedError(
                 f"sparsity={sparsity!r}: only dense Hessians are formed; pass sparsity=None, "
@@ -181,25 +181,9 @@ class ParametricSensitivityTaylorExpansion:
         if not optimum_tol > 0:
             raise ValueError(f"optimum_tol must be positive, got {optimum_tol}.")
         self._problem = problem
-        self.solver = _make_solver(problem, hess_solver, solver)
+        self.solver = factored(problem, hess_solver, solver)
         problem.check_solution(self.solver.solve(problem.residual0), optimum_tol)
         self._recursion = Recursion(problem.recorded, self.solver, problem.input.size, problem.hyper.size)
-
-    # ---- what it is ----
-
-    @property
-    def input_val0(self):
-        """The base point's input, flat, (n_input,): a copy."""
-        return self._problem.input.flat0.copy()
-
-    @property
-    def hyper_val0(self):
-        """The base point's hyper, flat, (n_hyper,): a copy."""
-        return self._problem.hyper.flat0.copy()
-
-    def get_max_order(self):
-        """The highest order that may be asked for."""
-        return self._order
 
     def __repr__(self):
         return (
@@ -207,67 +191,134 @@ class ParametricSensitivityTaylorExpansion:
             f"order {self._order}, {self.solver.description}>"
         )
 
-    # ---- evaluation ----
+    # ---- how far it can be trusted ----
 
-    def evaluate_taylor_series(self, new_hyper_val, add_offset=True, max_order=None, sum_terms=True):
-        """The approximate solution at new hypers.
+    def refit(self, new_hyper_val, tol=None, polish=False, max_order=None):
+        """The approximate solution at new hypers with a verdict, and on request the exact one.
+
+        The estimating equation is called at the new point, and two chord steps with the expansion's own factor give the
+        contraction and an error estimate: evidence at the new point, whatever the series looks like.
 
         Parameters
         ----------
         new_hyper_val : array_like of shape (n_hyper,) or (n_steps, n_hyper), or nested as ``hyper_val0``
-            One new hyper or a batch of them. A batch of nested ones is an array, each row flattened with
-            ``autograd.misc.flatten``.
-        add_offset : bool, default=True
-            Whether to add the base point; otherwise the change from it is returned.
+        tol : float, default=None
+            Absolute bound on the largest component of the error estimate for a value to be trusted; default
+            ``1e-3 max|value - input_val0|``.
+        polish : bool, default=False
+            Whether to go on to the exact refit, with the same factor.
         max_order : int, default=None
-            Order to use, at most the expansion's; default: all.
-        sum_terms : bool, default=True
-            Whether to sum the terms.
+            Order of the series; default: all.
 
         Returns
         -------
-        ndarray of shape (n_input,) or (n_steps, n_input)
-            Flat also where the input is nested: ``autograd.misc.flatten(input_val0)[1]`` nests a row again. With
-            ``sum_terms=False`` the terms, (max_order + 1, [n_steps,] n_input), the base point (or zero) first.
-        """
-        terms = self.evaluate_taylor_series_terms(new_hyper_val, add_offset, max_order)
-        return terms[::-1].sum(axis=0) if sum_terms else terms
+        Refit
+            For a batch one whose fields have a leading step axis.
 
-    def evaluate_taylor_series_terms(self, new_hyper_val, add_offset=True, max_order=None):
-        """The terms of the series, ``input_k t^k`` at t = 1; parameters of :meth:`evaluate_taylor_series`.
+        Raises
+        ------
+        NonFiniteError
+            One new hyper at which the equation is not defined; in a batch such rows are marked.
+        ValueError
+            ``tol`` is not positive, or below rounding.
 
-        Returns
-        -------
-        ndarray of shape (max_order + 1, [n_steps,] n_input)
+        Examples
+        --------
+        >>> import autograd.numpy as anp
+        >>> import vittles_ng as vn
+        >>> expansion = vn.ParametricSensitivityTaylorExpansion(lambda x, eps: anp.exp(x) - eps, 0.0, 1.0, order=4)
+        >>> near, far = expansion.refit(1.1), expansion.refit(3.0)
+        >>> bool(near.trusted), bool(far.trusted)
+        (True, False)
         """
         max_order = self._checked_max_order(max_order)
-        new, is_batch = self._problem.hyper.flatten_steps(new_hyper_val, "new_hyper_val")
-        terms = np.empty((max_order + 1, len(new), self._problem.input.size))
-        terms[0] = self._problem.input.flat0 if add_offset else 0.0
-        self._recursion.terms(new, self._problem.hyper.flat0, terms[1:])
-        _check_no_overflow(terms)
-        return terms if is_batch else terms[:, 0]
+        new, is_batch = self._hyper.flatten_steps(new_hyper_val, "new_hyper_val")
+        terms = np.empty((max_order + 1, len(new), self._input_val0.size))
+        terms[0] = self._input_val0
+        self._terms(new, self._hyper.flat0, terms[1:])
+        return refit(self._problem, self.solver, terms if is_batch else terms[:, 0], new, tol, polish)
 
-    def evaluate_input_derivs(self, dhyper, max_order=None):
-        """Directional derivatives ``d^k input(hyper_val0 + t dhyper) / dt^k`` at t = 0.
+    def derivative_tensor(self, k):
+        """The derivative ``d^k input / d hyper^k``, exactly symmetric in its hyper axes.
 
         Parameters
         ----------
-        dhyper : array_like of shape (n_hyper,)
-            The direction.
-        max_order : int, default=None
+        k : int
+            From 0 (the base point itself) to the expansion's order.
 
         Returns
         -------
-        list of ndarray of shape (n_input,)
-            Orders 1 to ``max_order``, k!-scaled.
+        ndarray of shape (n_input, n_hyper, ..., n_hyper)
+            k!-scaled, as a derivative is.
+
+        Raises
+        ------
+        ValueError
+            ``k`` is negative or above the order.
+        SizeError
+            The tensor would not fit in memory; names its size.
+
+        References
+        ----------
+        A. Griewank, J. Utke, A. Walther, Math. Comp. 69 (2000) 1117.
+
+        Examples
+        --------
+        >>> import autograd.numpy as anp
+        >>> import vittles_ng as vn
+        >>> expansion = vn.ParametricSensitivityTaylorExpansion(
+        ...     lambda x, h: x - h[0] * h[1] ** 2, [4.0], [1.0, 2.0], order=2)
+        >>> expansion.derivative_tensor(2)
+        array([[[0., 4.],
+                [4., 2.]]])
         """
-        max_order = self._checked_max_order(max_order)
-        direction = self._problem.hyper.flatten(dhyper, "dhyper")
-        terms = np.empty((max_order, 1, self._problem.input.size))
-        self._recursion.terms(direction[None, :], np.zeros_like(direction), terms)
-        _check_no_overflow(terms)
-        return [math.factorial(k) * terms[k - 1, 0] for k in range(1, max_order + 1)]
+        k = checked_integer(k, "k", 0)
+        if k > self._order:
+            raise ValueError(f"k={k} exceeds the expansion's order {self._order}: expand to more.")
+        if k == 0:
+            return self.input_val0
+        return derivative_tensors(self._recursion, self._input_val0, self._hyper, k).tensor(k)
+
+    def functional(self, fun):
+        """The expansion of a quantity of interest along the solution.
+
+        Parameters
+        ----------
+        fun : callable
+            ``fun(input, hyper)`` or ``fun(input)``, a scalar or an array, written in ``autograd.numpy``.
+
+        Returns
+        -------
+        FunctionalExpansion
+            With ``evaluate_taylor_series`` and, by one adjoint solve, ``gradient``.
+
+        Examples
+        --------
+        >>> import autograd.numpy as anp
+        >>> import vittles_ng as vn
+        >>> expansion = vn.ParametricSensitivityTaylorExpansion(lambda x, eps: anp.exp(x) - eps, 0.0, 1.0, order=4)
+        >>> odds = expansion.functional(lambda x, eps: anp.exp(x))  # which is eps itself
+        >>> float(odds.evaluate_taylor_series(1.5))
+        1.5
+        """
+        return FunctionalExpansion(self._problem, self.solver, self._recursion, self._order, fun)
+
+    def save(self, file, directions=None):
+        """Save the series for evaluation without the user's function, the data or the model.
+
+        Parameters
+        ----------
+        file : str or path
+            Written as ``.npz``; :func:`vittles_ng.load` reads it.
+        directions : array_like of shape (n_directions, n_hyper), default=None
+            Directions to save the series along, where the tensors of all of them would be too large.
+
+        Raises
+        ------
+        SizeError
+            The tensors would be too large; names their size.
+        """
+        save_expansion(file, self._recursion, self._input_val0, self._hyper, self._order, directions)
 
     def print_terms(self, k=None):
         """Not here: derivative terms are never formed; see :class:`vittles_ng.baselines.NestedJVPTaylorExpansion`."""
@@ -275,33 +326,8 @@ class ParametricSensitivityTaylorExpansion:
             "print_terms: the engine forms no derivative terms; use vittles_ng.baselines.NestedJVPTaylorExpansion."
         )
 
-    # ---- inside ----
-
-    def _checked_max_order(self, max_order):
-        if max_order is None:
-            return self._order
-        max_order = _checked_order(max_order, "max_order")
-        if max_order > self._order:
-            raise ValueError(f"max_order={max_order} exceeds the expansion's order {self._order}: expand to more.")
-        return max_order
-
-
-def _check_no_overflow(terms):
-    if not np.all(np.isfinite(terms)):
-        bad = np.flatnonzero(~np.isfinite(terms).all(axis=(0, 2)))
-        order = int(np.argmin(np.isfinite(terms).all(axis=(1, 2))))
-        raise NonFiniteError(
-            f"terms overflow from order {order + 1} on for {bad.size} of {terms.shape[1]} steps, the first is step "
-            f"{bad[0]}: such a step is far beyond any use of a series; leave it out or use a lower max_order."
-        )
-
-
-def _checked_order(order, name="order"):
-    if isinstance(order, bool) or not isinstance(order, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, got {order!r}.")
-    if order < 1:
-        raise ValueError(f"{name} must be at least 1, got {order}.")
-    return int(order)
+    def _terms(self, new, origin, out):
+        self._recursion.terms(new, origin, out)
 
 
 def _refuse(unsupported):
@@ -312,63 +338,3 @@ def _refuse(unsupported):
         if name in _REFUSED:
             raise TypeError(f"{name}: {_REFUSED[name]}.")
         raise TypeError(f"unexpected keyword argument '{name}'.")
-
-
-def _make_solver(problem, given, solver):
-    """The factor of H at the problem's base point."""
-    n = problem.input.size
-    claims = {"symmetric": True, "positive_definite": True} if problem.is_objective else {}
-    if given is not None:
-        given = as_solver(given, n, matrix=problem.jacobian_product, solver=solver, **claims)
-        if problem.is_objective:
-            _check_positive(given)
-        return given
-    if solver == "cg":
-        if not problem.is_objective:
-            raise ValueError("solver='cg' needs a symmetric matrix: use 'lu' for an estimating equation.")
-        return ConjugateGradient(problem.jacobian_product, n)
-    return choose_solver(problem.jacobian(), solver, **claims)
-
-
-def _check_positive(solver):
-    """Raise if a given solver shows a direction of negative curvature; a factored matrix has been checked wholly."""
-    v = np.random.default_rng(2).standard_normal((solver.n, 4))
-    curvature = np.einsum("ij,ij->j", v, solver.solve(v))
-    if not np.all(curvature > 0.0):
-        raise NotPositiveDefiniteError(
-            f"the solver given has v . H^-1 v = {np.min(curvature):.1e} for a random v: the base point is no minimum, "
-            "saddle or not identified; at a maximum pass the negative of the objective."
-        )
-
-
-def _polished(problem, solver):
-    """The problem at its minimum: Newton steps, halved while they do not decrease the residual's Newton step."""
-    best = None
-    for _ in range(_MAX_POLISH):
-        factor = _make_solver(problem, None, solver)
-        step = factor.solve(problem.residual0)
-        size = float(np.max(np.abs(step) / (1.0 + np.abs(problem.input.flat0))))
-        if size <= 4.0 * np.finfo(float).eps or (best is not None and size <= 1e-10 and size >= 0.5 * best):
-            return problem
-        best = size if best is None else min(best, size)
-        problem = _line_search(problem, step)
-    raise NotASolutionError(
-        f"polishing did not reach a minimum in {_MAX_POLISH} Newton steps (the last step was {size:.1e} relative): "
-        "start closer, or check that the objective has a minimum."
-    )
-
-
-def _line_search(problem, step):
-    """The problem at ``input - t step``, t = 1, 1/2, ... until the objective does not grow (Armijo)."""
-    slope, t = float(problem.residual0 @ step), 1.0
-    while t > 1e-6:
-        try:
-            trial = problem.at(problem.input.flat0 - t * step)
-        except (VittlesError, FloatingPointError):
-            t /= 2.0
-            continue
-        rounding = 1e-12 * (1.0 + abs(problem.objective0))
-        if trial.objective0 <= problem.objective0 - 1e-4 * t * slope + rounding:
-            return trial
-        t /= 2.0
-    raise NotASolutionError("polishing: no step length decreases the objective; check that it has a minimum.")

@@ -135,8 +135,8 @@ class Recursion:
 class _Walk:
     """A block of directions, followed order by order.
 
-    What an order takes is the same arithmetic on the same arrays for every block of this size: the first block runs
-    through a replay, which logs it; later blocks repeat the log.
+    What an order takes is the same arithmetic on the same arrays for every block of this size: where there is a second
+    block its replay is logged, and later blocks repeat the log. The first is not: many expansions serve one direction.
 
     Attributes
     ----------
@@ -149,11 +149,16 @@ class _Walk:
         self._ws = Workspace(n_steps)
         self.directions = self._ws.empty((n_steps, n_hyper))
         self._replay, self._logs, self._series, self._done = None, [], [], 0
+        self._n_starts = 0
+
+    @property
+    def _is_logged(self):
+        return self._recorded.can_log and self._n_starts > 1
 
     def restart(self):
         """Begin anew, along the directions as they now are."""
-        self._done = 0
-        if not self._recorded.can_log:
+        self._done, self._n_starts = 0, self._n_starts + 1
+        if not self._logs:
             self._replay, self._series = None, []
 
     def fill(self, out):
@@ -175,7 +180,7 @@ class _Walk:
         ws = self._ws
         if self._replay is None:
             self._replay = self._recorded.start(ws.n_steps, ws)
-        ws.log = [] if self._recorded.can_log else None
+        ws.log = [] if self._is_logged else None
         (r,) = self._replay.coefficient([None, None if self._series else self.directions])
         c = None if r is None else ws.run(self._solve, r, None, ws.empty(r.shape))
         self._replay.correct(c)

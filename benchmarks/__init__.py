@@ -1,0 +1,1 @@
+"""Benchmarks of the Taylor engine against its rivals: ``python -m benchmarks`` (``make bench``)."""
