@@ -32,8 +32,8 @@ ONE_THREAD = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", 
 class NewtonRefits:
     """Warm-started Newton, one resample at a time, with the closed-form Hessian, tuned.
 
-    ``theta <- theta - H^{-1} X^T (w (p - y))``, ``H = X^T diag(w p (1 - p)) X``, in a buffer that is made once; LAPACK's
-    Cholesky without checks, and a last step with the factor at hand.
+    ``theta <- theta - H^{-1} X^T (w (p - y))``, ``H = X^T diag(w p (1 - p)) X``, in a buffer that is made once;
+    LAPACK's Cholesky without checks, and a last step with the factor at hand.
     """
 
     def __init__(self, model):
@@ -79,7 +79,7 @@ class NewtonRefits:
 
 
 class NumPyNewtonRefits(NewtonRefits):
-    """The same as one writes it in NumPy: a new Hessian and ``np.linalg.solve`` in every step, until a step is small."""
+    """The same as one writes it in NumPy: a new Hessian and ``np.linalg.solve`` in every step, until one is small."""
 
     def to_tolerance(self, all_weights, tol=NEWTON_TOL):
         """Newton steps until one is at most `tol`."""
