@@ -33,6 +33,8 @@ test: $(VENV)/.stamp-test
 bench: $(VENV)/.stamp-bench
 	$(BIN)/python -m pip install -q --no-deps -r benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.path | tee benchmarks/results/path.txt
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.trust | tee benchmarks/results/trust.txt
 
 docs: $(VENV)/.stamp-docs
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
