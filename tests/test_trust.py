@@ -5,6 +5,7 @@ import dataclasses
 import autograd.numpy as anp
 import numpy as np
 import pytest
+from scipy.special import lambertw
 from trust_cases import TRUST_MODELS, cases
 
 import vittles_ng as vn
@@ -530,6 +531,34 @@ def test_steps_far_too_long_keep_the_rest_of_the_batch():
     assert not np.any(expansion.refit(news).trusted[1:])
 
 
+@pytest.mark.parametrize("far", [1e20, 1e45, 1e60, 1e300])
+def test_steps_far_too_long_that_share_a_block(far):
+    def lambert(x, h):
+        return x * anp.exp(x) - h[0] - anp.array([0.0, 1.0]) * h[1]
+
+    expansion = equation(lambert, lambertw([1.0, np.e]).real, [1.0, np.e - 1.0], order=8)
+    news = np.array([[1.1, 1.7], [far, 1.7], [0.9, 1.8]])
+    batch = expansion.refit(news)
+    assert list(batch.trusted) == [True, False, True]
+    exact = lambertw(np.cumsum(news[::2], axis=1)).real
+    np.testing.assert_allclose(batch.value[::2], exact, rtol=1e-6)
+    polished = expansion.refit(news, polish=True)
+    np.testing.assert_allclose(polished.value[::2], exact, rtol=1e-12)
+    assert not polished.trusted[1]
+
+
+@pytest.mark.parametrize("order", [4, 8, 12])
+@pytest.mark.parametrize("h", [10.0, 100.0, 1e3, 1e6, 1e20])
+def test_a_short_step_beside_an_input_that_ran_away_is_no_solution(order, h):
+    # x exp(x) = h: far below zero the equation is flat, and steps of h / (2 e) are rounding of the huge input
+    expansion = equation(lambda x, h: x * anp.exp(x) - h, [1.0], [np.e], order)
+    assert not expansion.refit(h).trusted
+    polished = expansion.refit(h, polish=True)
+    if h < 1e6:
+        np.testing.assert_allclose(polished.value, lambertw(h).real, rtol=1e-10)
+    assert not polished.trusted or abs(polished.value[0] - lambertw(h).real) <= 2.0 * polished.error_estimate[0]
+
+
 # ---- polishing ----
 
 
@@ -682,3 +711,15 @@ def test_a_solver_that_fails_at_a_step_marks_the_row():
     terms = expansion.evaluate_taylor_series_terms(news)
     batch = trust.refit(expansion._problem, Fails(), terms, news)
     assert list(batch.trusted) == [True, False] and "7 iterations" in batch.message[1]
+
+
+def test_a_direction_without_a_series_is_marked_and_the_others_kept():
+    # the coefficient of order 2 along the second hyper is 1e200^2
+    expansion = vn.ParametricSensitivityTaylorExpansion(
+        lambda x, h: x - (h[0] + 1e200 * h[1]) ** 2, [0.0], [0.0, 0.0], order=3
+    )
+    found = expansion.refit([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0]])
+    np.testing.assert_array_equal(found.trusted, [True, False, True])
+    np.testing.assert_allclose(found.value[[0, 2], 0], [1.0, 4.0], rtol=1e-14)
+    with pytest.raises(NonFiniteError):
+        expansion.refit([0.0, 1.0])

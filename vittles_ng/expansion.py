@@ -12,6 +12,7 @@ one solve with one factor per order; ``r_k`` comes from Taylor arithmetic over a
 import numpy as np
 
 from .base_point import factored, polished
+from .errors import NonFiniteError
 from .functionals import FunctionalExpansion
 from .problem import Problem
 from .recursion import Recursion
@@ -235,7 +236,12 @@ class ParametricSensitivityTaylorExpansion(Evaluation):
         new, is_batch = self._hyper.flatten_steps(new_hyper_val, "new_hyper_val")
         terms = np.empty((max_order + 1, len(new), self._input_val0.size))
         terms[0] = self._input_val0
-        self._terms(new, self._hyper.flat0, terms[1:])
+        try:
+            self._terms(new, self._hyper.flat0, terms[1:])
+        except NonFiniteError:
+            if not is_batch:
+                raise
+            self._terms_row_by_row(new, terms[1:])
         return refit(self._problem, self.solver, terms if is_batch else terms[:, 0], new, tol, polish)
 
     def derivative_tensor(self, k):
@@ -328,6 +334,14 @@ class ParametricSensitivityTaylorExpansion(Evaluation):
 
     def _terms(self, new, origin, out):
         self._recursion.terms(new, origin, out)
+
+    def _terms_row_by_row(self, new, out):
+        """The terms of a batch in which some direction has no series: NaN for that one, so that it is marked."""
+        for i in range(len(new)):
+            try:
+                self._terms(new[i : i + 1], self._hyper.flat0, out[:, i : i + 1])
+            except NonFiniteError:
+                out[:, i] = np.nan
 
 
 def _refuse(unsupported):

@@ -19,9 +19,11 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh, gmres
 from .errors import VittlesError
 from .solvers import choose_solver
 
-__all__ = ["Point", "Polished", "evaluate", "is_positive_definite", "polish"]
+__all__ = ["MAX_CONTRACTION", "Point", "Polished", "evaluate", "is_positive_definite", "polish"]
 
 _EPS = np.finfo(float).eps
+#: Largest contraction at which chord steps are evidence of an error.
+MAX_CONTRACTION = 0.9
 #: What user functions, factorizations and iterations raise where they are not defined or do not converge.
 _FAILURES = (ArithmeticError, ValueError, np.linalg.LinAlgError, ArpackError, VittlesError)
 #: Newton step, relative to max(1, |input|), that is polished to; "at rounding" below the second.
@@ -119,7 +121,8 @@ def polish(problem, solver, points, hyper, contraction):
     best, n = _mix(lambda x: evaluate(problem, solver, x, hyper), points, to_error, many_left)
     newton = _Newton(problem, solver, hyper)
     step, message = to_error * best.step, ""
-    converged = to_error * best.size <= _TARGET
+    # a chord step is no evidence where it does not contract: far out it is short beside an input that ran away
+    converged = contraction < MAX_CONTRACTION and to_error * best.size <= _TARGET
     if not converged:
         best, step, converged, message = newton.run(best)
     positive = None

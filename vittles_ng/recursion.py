@@ -80,7 +80,7 @@ class Recursion:
                 def rows(start, stop, directions):
                     np.subtract(new[start:stop], origin, out=directions)
                     size = np.vdot(directions, directions)
-                    if 1e-100 < size < 1e100:  # neither overflow nor underflow is near
+                    if 1e-200 < size ** len(out) < 1e200:  # of |d|^order: neither overflow nor underflow is near
                         return None
                     return _scaled(directions)[1] ** orders
 

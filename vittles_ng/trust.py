@@ -18,15 +18,13 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from .errors import NonFiniteError, ShapeError
-from .polish import evaluate
+from .polish import MAX_CONTRACTION, evaluate
 from .polish import polish as polish_point
 from .radius import convergence_radius, range_of_validity
 
 __all__ = ["Refit", "convergence_radius", "range_of_validity", "refit"]
 
 _EPS = np.finfo(float).eps
-#: Largest contraction at which two chord steps are evidence of an error.
-_MAX_CONTRACTION = 0.9
 _DEFAULT_TOL = 1e-3
 #: Relative chord step below which a poor contraction may be that of rounding errors.
 _MAYBE_ROUNDING = 1e-6
@@ -190,7 +188,7 @@ class _Step:
             # the best last, where mixing goes on from; of points that lie far apart the best alone
             starts = sorted((start for start in starts if not start.reason), key=lambda point: -point.size)
             if starts:
-                starts = starts if found.contraction < _MAX_CONTRACTION else starts[-1:]
+                starts = starts if found.contraction < MAX_CONTRACTION else starts[-1:]
                 result = polish_point(self.problem, self.solver, starts, hyper, found.contraction)
                 n += result.n_polish
                 n_factorizations += result.n_factorizations
@@ -213,7 +211,7 @@ class _Step:
         def at(value):
             return evaluate(self.problem, self.solver, value, hyper)
 
-        if contraction < _MAX_CONTRACTION:
+        if contraction < MAX_CONTRACTION:
             yield 0, points
             yield 1, [at(terms[0])]
         else:  # the series may have left for nowhere: its first order and the base point are safer
@@ -252,7 +250,9 @@ def _evidence(problem, solver, points, hyper):
     size1, size2 = np.max(np.abs(s1)), np.max(np.abs(s2))
     contraction, along = _contraction(problem, first, second)
     if contraction > 0.5 and first.size < _MAYBE_ROUNDING:
-        noise = max(noise, _rounding(problem, solver, first, hyper))
+        rounding = _rounding(problem, solver, first, hyper)
+        # steps that do not answer to the input's rounding are none: the input is huge where the equation is flat
+        noise = max(noise, rounding) if rounding > 0.1 * noise else rounding
     if size1 <= noise or size2 <= noise:
         return 0.0, np.abs(s1) + noise
     if not contraction < 1.0:
@@ -290,9 +290,9 @@ def _verdict(found, undefined, points, tol):
         return False, f"no evidence, one chord step further {points[1].reason}: {_REMEDY}"
     error = float(np.max(found.error_estimate))
     rounding = _EPS * float(np.max(np.abs(found.value)))
-    if not found.contraction < _MAX_CONTRACTION:
+    if not found.contraction < MAX_CONTRACTION:
         return False, (
-            f"refused: the contraction {found.contraction:.2g} is not below {_MAX_CONTRACTION}, the error cannot be "
+            f"refused: the contraction {found.contraction:.2g} is not below {MAX_CONTRACTION}, the error cannot be "
             f"told: {_REMEDY}, or pass polish=True"
         )
     if not error <= max(tol, rounding):

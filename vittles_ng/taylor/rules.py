@@ -90,7 +90,7 @@ class Nonlinear:
 
     ``reads_result`` says whether ``y_0..y_{k-1}`` are read, ``tangent_is_own`` whether ``tangent`` returns an array
     that nothing else refers to, ``in_workspace`` whether all arithmetic on coefficients goes through the workspace's
-    methods (only then can a replay be compiled, see :mod:`.program`).
+    methods (only then is a replay logged, see :class:`vittles_ng.taylor.series.Workspace`).
     """
 
     is_linear = False
