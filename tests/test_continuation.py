@@ -5,10 +5,10 @@ import autograd.numpy as anp
 import mpmath
 import numpy as np
 import pytest
-from scipy.special import expit
+from problems import MODELS, normal, solve_newton, uniform
+from scipy.special import expit, lambertw
 
 import vittles_ng as vn
-from tests.problems import MODELS, normal, solve_newton, uniform
 from vittles_ng.continuation import follow_path
 from vittles_ng.errors import NonFiniteError, PathError, ShapeError, VittlesError
 
@@ -405,3 +405,14 @@ def test_only_expansions_with_their_function_can_be_followed():
 
 def test_errors_are_of_the_package():
     assert issubclass(PathError, VittlesError) and issubclass(PathError, RuntimeError)
+
+
+@pytest.mark.parametrize("tol", [1e-3, 1e-5, 1e-6, 1e-8, 1e-10])
+def test_ten_decades_of_lambert_w(tol):
+    # terms that decay unevenly: what is left unpolished in the coefficients must not spoil estimates or stop the walk
+    expansion = vn.ParametricSensitivityTaylorExpansion(lambda x, h: x * anp.exp(x) - h, [1.0], [np.e], 6)
+    hypers = np.geomspace(0.01, 1e8, 200)
+    path = vn.follow_path(expansion, hypers, tol)
+    error = np.abs(path.values[:, 0] - lambertw(hypers).real)
+    assert np.max(error) <= tol
+    assert np.max(error / path.error_estimates) <= 10.0
