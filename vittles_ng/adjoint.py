@@ -9,9 +9,10 @@ tape along a random direction v, ``(rows @ J) v = rows @ (J v)``; where it does 
 import numpy as np
 from autograd.core import make_vjp
 
+from .taylor.replay import block_size
 from .taylor.tracing import traced_code
 
-__all__ = ["block_size", "pulled_back"]
+__all__ = ["pulled_back"]
 
 _AGREEMENT = 1e-8  # of both sides of the check, relative to the sums of absolute values
 
@@ -50,13 +51,8 @@ def pulled_back(fun, recorded, base, argnum, rows):
     for start in range(0, n, block):
         directions = np.zeros((min(block, n - start), n))
         directions[:, start : start + block] = np.eye(len(directions))
-        columns[start : start + block] = _pushed(recorded, argnum, directions) @ rows.T
+        columns[start : start + block] = recorded.pushed(argnum, directions).reshape(len(directions), -1) @ rows.T
     return columns.T
-
-
-def block_size(size):
-    """Directions to replay together on a tape of a largest value: they stay in cache, or share passes over a matrix."""
-    return int(np.clip(40_000 // max(size, 1), 8 if size < 1_000_000 else 1, 512))
 
 
 def _by_reverse(fun, base, argnum, rows):
@@ -70,20 +66,8 @@ def _by_reverse(fun, base, argnum, rows):
         return np.array([pull(row.reshape(np.shape(value))) for row in rows], dtype=np.float64)
 
 
-def _pushed(recorded, argnum, directions):
-    """Derivatives of a recorded function along directions (n_directions, n) of one argument, flattened."""
-    given = [None] * len(recorded.tapes[0].roots)
-    given[argnum] = directions
-    with np.errstate(all="ignore"):
-        (c,) = recorded.start(len(directions)).coefficient(given)
-    out = np.zeros((len(directions), *recorded.values[0].shape))
-    if c is not None:
-        out[...] = c
-    return out.reshape(len(directions), -1)
-
-
 def _agrees(found, recorded, argnum, rows):
     v = np.random.default_rng(3).standard_normal(found.shape[1])
-    pushed = _pushed(recorded, argnum, v[None, :])[0]
+    pushed = recorded.pushed(argnum, v[None, :])[0].ravel()
     scale = np.abs(found) @ np.abs(v) + np.abs(rows) @ np.abs(pushed)
     return bool(np.all(np.abs(found @ v - rows @ pushed) <= _AGREEMENT * scale))

@@ -15,9 +15,9 @@ from .base_point import factored, polished
 from .errors import NonFiniteError
 from .functionals import FunctionalExpansion
 from .problem import Problem
-from .recursion import Recursion
+from .recursion import Recursion, checked_integer
 from .tensors import derivative_tensors, save_expansion
-from .tensors.evaluation import Evaluation, checked_integer
+from .tensors.evaluation import Evaluation
 from .trust import refit
 
 __all__ = ["ParametricSensitivityTaylorExpansion"]

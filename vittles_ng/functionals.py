@@ -18,9 +18,10 @@ import inspect
 import numpy as np
 from autograd.builtins import isinstance as traced_isinstance
 
-from .adjoint import block_size, pulled_back
+from .adjoint import pulled_back
 from .errors import IndependentError, NonFiniteError
-from .taylor.replay import Recorded
+from .recursion import checked_max_order
+from .taylor.replay import Recorded, block_size
 
 __all__ = ["FunctionalExpansion"]
 
@@ -151,7 +152,7 @@ class FunctionalExpansion:
         """
         if not sum_terms:
             return self.evaluate_taylor_series_terms(new_hyper_val, add_offset, max_order)
-        order = self._checked_max_order(max_order)
+        order = checked_max_order(max_order, self._order)
         new, is_batch = self._problem.hyper.flatten_steps(new_hyper_val, "new_hyper_val")
         values = np.empty((len(new), *self.value0.shape))
         for rows, terms in self._terms(new, self._base[1], order):
@@ -167,7 +168,7 @@ class FunctionalExpansion:
         -------
         ndarray of shape (max_order + 1, [n_steps,] [m])
         """
-        order = self._checked_max_order(max_order)
+        order = checked_max_order(max_order, self._order)
         new, is_batch = self._problem.hyper.flatten_steps(new_hyper_val, "new_hyper_val")
         out = np.empty((order + 1, len(new), *self.value0.shape))
         out[0] = self.value0 if add_offset else 0.0
@@ -267,15 +268,6 @@ class FunctionalExpansion:
     def _width(self):
         """Numbers that one direction needs on the functional's tape."""
         return max(self._recorded.size, self.value0.size)
-
-    def _checked_max_order(self, max_order):
-        if max_order is None:
-            return self._order
-        if isinstance(max_order, bool) or not isinstance(max_order, (int, np.integer)):
-            raise TypeError(f"max_order must be an integer, got {max_order!r}.")
-        if not 1 <= max_order <= self._order:
-            raise ValueError(f"max_order={max_order} is not within 1 and the expansion's order, {self._order}.")
-        return int(max_order)
 
 
 def _of_two(fun):

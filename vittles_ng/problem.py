@@ -297,12 +297,7 @@ class Problem(Equation):
 
     def jacobian_product(self, v):
         """``dG/dinput v`` at the base point, from the tape; v is (n_input,)."""
-        return self._product(np.asarray(v, dtype=np.float64)[None, :])[0]
-
-    def _product(self, rows):
-        with np.errstate(all="ignore"):
-            (c,) = self.recorded.start(len(rows)).coefficient([np.ascontiguousarray(rows), None])
-        return np.zeros_like(rows) if c is None else c
+        return self.recorded.pushed(0, np.asarray(v, dtype=np.float64)[None, :])[0]
 
     def jacobian(self):
         """``dG/dinput`` at the base point, (n_input, n_input), column blocks through one tape."""
@@ -313,7 +308,7 @@ class Problem(Equation):
             stop = min(start + block, n)
             rows = np.zeros((stop - start, n))
             rows[np.arange(stop - start), np.arange(start, stop)] = 1.0
-            jacobian[:, start:stop] = self._product(rows).T
+            jacobian[:, start:stop] = self.recorded.pushed(0, rows).T
         return jacobian
 
     def check_solution(self, step, tol):

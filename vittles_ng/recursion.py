@@ -10,9 +10,10 @@ from collections import OrderedDict
 import numpy as np
 
 from .errors import NonFiniteError
+from .taylor.replay import block_size
 from .taylor.series import Workspace
 
-__all__ = ["Recursion"]
+__all__ = ["Recursion", "checked_integer", "checked_max_order"]
 
 _DIRECTIONS_KEPT = 2
 _IDLE_KEPT = 2
@@ -32,7 +33,7 @@ class Recursion:
 
     def __init__(self, recorded, solver, n_input, n_hyper):
         self._recorded, self._solver, self._n_input, self._n_hyper = recorded, solver, n_input, n_hyper
-        self._block = _block_size(recorded.size)
+        self._block = block_size(recorded.size)
         self._directions = OrderedDict()  # walks along the last directions asked for
         self._idle = {}  # walks not in use, by number of steps
         self._lock = threading.Lock()
@@ -197,9 +198,23 @@ class _Walk:
             np.negative(self._solver.solve(r.T).T, out=out)
 
 
-def _block_size(size):
-    """Steps in a block: coefficients of a block stay in cache, or at least share each pass over a large matrix."""
-    return int(np.clip(24_000 // size, min(8, 1 + 20_000_000 // size), 512))
+def checked_integer(value, name, least):
+    """An integer argument that must not be below its least value."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, got {value!r}.")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}.")
+    return int(value)
+
+
+def checked_max_order(max_order, order):
+    """The order to use of an expansion to ``order``; all of it for None."""
+    if max_order is None:
+        return order
+    max_order = checked_integer(max_order, "max_order", 1)
+    if max_order > order:
+        raise ValueError(f"max_order={max_order} exceeds the expansion's order {order}: expand to more.")
+    return max_order
 
 
 def _check_finite(c, k):

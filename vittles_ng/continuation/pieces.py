@@ -31,8 +31,9 @@ import math
 
 import numpy as np
 
+from ..base_point import factored
 from ..errors import VittlesError
-from ..solvers import ConjugateGradient, choose_solver
+from ..solvers import ConjugateGradient
 
 __all__ = ["CHANGES_OF_VARIABLE", "Base", "Identity", "Log", "NotReached", "Overflow", "Piece", "largest"]
 
@@ -169,8 +170,7 @@ def _factored(problem, like):
     """The factor of a problem's Jacobian: matrix-free where the other one is."""
     if isinstance(like, ConjugateGradient):
         return ConjugateGradient(problem.jacobian_product, problem.input.size)
-    claims = {"symmetric": True, "positive_definite": True} if problem.is_objective else {}
-    return choose_solver(problem.jacobian(), "auto", **claims)
+    return factored(problem, None, "auto")
 
 
 class Piece:

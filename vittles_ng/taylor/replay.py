@@ -16,7 +16,7 @@ from .series import Workspace, add_coefficients
 from .structure import SparseTerm
 from .tape import record
 
-__all__ = ["Plan", "Recorded", "Replay"]
+__all__ = ["Plan", "Recorded", "Replay", "block_size"]
 
 
 class Step(NamedTuple):
@@ -243,6 +243,15 @@ def _sum(ws, a, b):
     return add_coefficients(ws, a, b)
 
 
+def block_size(size):
+    """Steps to replay together on a tape whose largest value has a size.
+
+    Coefficients of a block stay in cache, or at least share each pass over a large matrix.
+    """
+    size = max(size, 1)
+    return int(np.clip(24_000 // size, min(8, 1 + 20_000_000 // size), 512))
+
+
 class Recorded:
     """A function recorded at a point, ready to be replayed in any direction.
 
@@ -274,6 +283,14 @@ class Recorded:
         tape = self.tapes[0]
         depends = tape.depends_on(argnum)
         return any(node is not None and depends[node] for node, _ in tape.outputs)
+
+    def pushed(self, argnum, directions):
+        """Derivatives of the first output along directions (n_directions, n) of an argument: (n_directions, *shape)."""
+        given = [None] * len(self.tapes[0].roots)
+        given[argnum] = np.ascontiguousarray(directions)
+        with np.errstate(all="ignore"):
+            c = self.start(len(directions)).coefficient(given)[0]
+        return np.zeros((len(directions), *self.values[0].shape)) if c is None else c
 
     def start(self, n_steps, ws=None):
         """A fresh replay for a batch of steps; ``ws`` is a workspace of that size to use again."""

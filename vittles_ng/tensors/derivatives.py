@@ -18,7 +18,8 @@ import numpy as np
 
 from ..errors import NonFiniteError, ShapeError, SizeError
 from ..problem import Structure
-from .evaluation import Evaluation, checked_integer
+from ..recursion import checked_integer
+from .evaluation import Evaluation
 from .multi_indices import count, factorials, insertions, interpolate, multi_indices, ranks, total
 
 __all__ = ["DerivativeTensors", "check_size", "derivative_tensors", "memory_limit"]

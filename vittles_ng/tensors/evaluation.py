@@ -8,8 +8,9 @@ import math
 import numpy as np
 
 from ..errors import NonFiniteError
+from ..recursion import checked_max_order
 
-__all__ = ["Evaluation", "checked_integer"]
+__all__ = ["Evaluation"]
 
 
 class Evaluation:
@@ -130,21 +131,7 @@ class Evaluation:
         return terms[::-1].sum(axis=0)
 
     def _checked_max_order(self, max_order):
-        if max_order is None:
-            return self._order
-        max_order = checked_integer(max_order, "max_order", 1)
-        if max_order > self._order:
-            raise ValueError(f"max_order={max_order} exceeds the expansion's order {self._order}: expand to more.")
-        return max_order
-
-
-def checked_integer(value, name, least):
-    """An integer argument that must not be below its least value."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, got {value!r}.")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}.")
-    return int(value)
+        return checked_max_order(max_order, self._order)
 
 
 def _check_no_overflow(terms):

@@ -20,9 +20,10 @@ import numpy as np
 
 from ..errors import SavedFileError, ShapeError
 from ..problem import Structure
+from ..recursion import checked_integer
 from .derivatives import DerivativeTensors, check_size, derivative_tensors
 from .description import described, rebuilt
-from .evaluation import Evaluation, checked_integer
+from .evaluation import Evaluation
 from .multi_indices import count, total
 
 __all__ = ["SavedExpansion", "load", "save_expansion"]
