@@ -10,7 +10,7 @@ import mpmath as mp
 import numpy as np
 
 import vittles_ng as vn
-from vittles_ng.taylor.replay import Recorded
+from vittles_ng.taylor.recorded import Recorded
 
 __all__ = [
     "check_all",

@@ -8,7 +8,7 @@ from problems import normal
 
 import vittles_ng as vn
 from vittles_ng import adjoint
-from vittles_ng.taylor.replay import Recorded
+from vittles_ng.taylor.recorded import Recorded
 
 A = normal(4, 9, start=0.3)
 BASE = (normal(9, start=0.1), normal(2, start=0.6))

@@ -8,7 +8,7 @@ from autograd.extend import defvjp, primitive
 import vittles_ng as vn
 from vittles_ng.errors import NonSmoothError
 from vittles_ng.taylor.branches import Branches, current
-from vittles_ng.taylor.replay import Recorded
+from vittles_ng.taylor.recorded import Recorded
 from vittles_ng.taylor.tape import record
 
 LINE = np.array([0.0, 1.0, 0.0, 0.0])

@@ -11,6 +11,7 @@ from scipy.special import expit, lambertw
 import vittles_ng as vn
 from vittles_ng.continuation import follow_path
 from vittles_ng.errors import NonFiniteError, PathError, ShapeError, VittlesError
+from vittles_ng.problem import Problem
 
 engine = vn.ParametricSensitivityTaylorExpansion
 
@@ -52,13 +53,13 @@ class CountedFactors:
     """How often a Jacobian was formed."""
 
     def __init__(self, monkeypatch):
-        self.n, original = 0, vn.expansion.Problem.jacobian
+        self.n, original = 0, Problem.jacobian
 
         def jacobian(problem):
             self.n += 1
             return original(problem)
 
-        monkeypatch.setattr(vn.expansion.Problem, "jacobian", jacobian)
+        monkeypatch.setattr(Problem, "jacobian", jacobian)
 
 
 @pytest.mark.parametrize("tol", [1e-3, 1e-6, 1e-9, 1e-12])

@@ -552,9 +552,15 @@ def test_arguments_without_meaning_here_are_refused(name, argument, match):
 
 
 @pytest.mark.parametrize("name", ["ridge path", "cubic"])
-@pytest.mark.parametrize("sparsity", ["auto", np.ones((3, 3), dtype=bool)])
-def test_sparsity_is_refused(name, sparsity):
-    with pytest.raises(NotImplementedError, match="(?s)sparsity=.*dense"):
+@pytest.mark.parametrize(
+    "sparsity, error, match",
+    [
+        ("found", ValueError, "sparsity='found' is not known"),
+        (np.ones((2, 3), dtype=bool), ShapeError, r"pattern has shape \(2, 3\)"),
+    ],
+)
+def test_sparsity_that_is_none_is_refused(name, sparsity, error, match):
+    with pytest.raises(error, match=match):
         MODELS[name].expand(2, sparsity=sparsity)
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "vittles_ng"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 METHODS = (types.FunctionType, property, classmethod, staticmethod)
-DOCUMENTS_WITH_CODE = ["README.rst", "docs/extending.rst"]
+DOCUMENTS_WITH_CODE = ["README.rst", "docs/extending.rst", "docs/hierarchical.rst", "docs/sparse.rst"]
 
 TOP_LEVEL = {
     ".ci",

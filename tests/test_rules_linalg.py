@@ -11,7 +11,7 @@ from jet_checks import check_all, check_gradient, directions, random_series
 
 import vittles_ng as vn
 from vittles_ng.errors import MissingRuleError, NonSmoothError, ShapeError, SingularError
-from vittles_ng.taylor.replay import Recorded
+from vittles_ng.taylor.recorded import Recorded
 
 ORDER = 6
 NUMPY_2 = int(np.__version__.split(".")[0]) >= 2

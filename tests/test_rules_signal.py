@@ -12,7 +12,7 @@ from scipy import signal
 
 import vittles_ng as vn
 from vittles_ng.errors import MissingRuleError
-from vittles_ng.taylor.replay import Recorded
+from vittles_ng.taylor.recorded import Recorded
 
 ORDER = 4
 RNG = np.random.default_rng(2)

@@ -107,6 +107,15 @@ CASES += [(s, m, matrix) for s in GENERAL for m, matrix in (GOOD_DEFINITE | GOOD
 CASES = [c for c in CASES if not (c[1] in ("not inverted", "units apart") and "cg" in c[0])]
 
 
+class Halver:
+    def solve(self, rhs):
+        return rhs / 2.0
+
+
+def columns_of(matrix):
+    return np.repeat(np.arange(matrix.shape[1]), np.diff(matrix.indptr))
+
+
 def dense(matrix):
     return np.asarray(matrix.toarray() if sp.issparse(matrix) else matrix, dtype=float)
 
@@ -335,6 +344,250 @@ def test_first_bad_entry_is_named():
             DIRECT["superlu"](kind(matrix))
 
 
+# --- symmetry without a transposition -------------------------------------------------------------------------------
+
+
+def test_symmetric_sparse_matrices_are_neither_transposed_nor_copied():
+    matrix = sp.csc_array(spd(30))
+    assert np.shares_memory(checks.as_sparse(matrix, copy=False).data, matrix.data)
+    assert not np.shares_memory(checks.as_sparse(matrix).data, matrix.data)
+    assert checks.symmetrised(matrix) is matrix and checks._transposed(matrix) is None
+    assert checks.asymmetry(matrix) == (0.0, (0, 0))
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0])
+def test_every_asymmetry_is_seen(size):
+    for i, j in ((0, 1), (3, 5), (29, 0), (14, 15)):
+        for scale in (1e-200, 1.0, 1e200):
+            matrix = banded(30)
+            matrix[0, :] = matrix[:, 0] = 0.1
+            matrix[0, 0] = 30.0
+            matrix[i, j] += 30.0 * size
+            found, at = checks.asymmetry(sp.csc_array(matrix * scale))
+            assert np.isclose(found, 30.0 * size / abs(matrix).max(), rtol=1e-9) and sorted(at) == sorted((i, j))
+            with pytest.raises(errors.NotSymmetricError, match=rf"\({at[0]}, {at[1]}\)"):
+                checks.symmetrised(sp.csc_array(matrix * scale))
+    shift = sp.csc_array(np.eye(4) + np.eye(4, k=1))
+    assert checks.asymmetry(shift) == (1.0, checks.asymmetry(shift)[1])
+
+
+def test_products_that_overflow_say_nothing():
+    matrix = np.full((3, 3), 1e308)
+    matrix[0, 1] = 0.5e308
+    assert checks.asymmetry(sp.csc_array(matrix))[0] == 0.5
+    matrix[0, 1] = 1e308
+    assert checks.asymmetry(sp.csc_array(matrix))[0] == 0.0
+
+
+def test_sparse_matrices_are_made_canonical():
+    unsorted = sp.csc_array((np.array([1.0, 5.0, 4.0, 1.0, 1.0]), [1, 0, 1, 0, 1], [0, 2, 5]), shape=(2, 2))
+    before = unsorted.indices.copy()
+    # A flag that is no longer true must not be believed.
+    unsorted.has_sorted_indices = unsorted.has_canonical_format = True
+    for index in (np.int32, np.int64):
+        given = sp.csc_array((unsorted.data, before.astype(index), unsorted.indptr.astype(index)), shape=(2, 2))
+        given.has_sorted_indices = given.has_canonical_format = True
+        for copy in (True, False):
+            own = checks.as_sparse(given, copy=copy)
+            assert own.indices.dtype == np.int32 and own.nnz == 4
+            assert np.array_equal(own.toarray(), [[5.0, 1.0], [1.0, 5.0]])
+        for make in DIRECT_DEFINITE.values():
+            assert np.allclose(make(given).solve(np.ones(2)), 1 / 6, rtol=1e-14)
+        assert np.array_equal(given.indices, before)
+
+
+@pytest.mark.parametrize("n", [1, 2, 30])
+def test_one_norm_of_an_inverse(n):
+    for matrix in (spd(n), general(n), banded(n), np.diag(np.geomspace(1.0, 1e-9, n))):
+        inverse = np.linalg.inv(matrix)
+        found = checks.inverse_one_norm(inverse.__matmul__, inverse.T.__matmul__, n)
+        exact = np.linalg.norm(inverse, 1)
+        assert exact / 3 <= found <= exact * (1 + 1e-12)
+        csc = sp.csc_array(matrix)
+        rows, columns = np.geomspace(1.0, 5.0, n), np.geomspace(0.1, 7.0, n)
+        oracle = np.linalg.norm(rows[:, None] * matrix * columns, 1)
+        assert np.isclose(checks.scaled_one_norm(csc, rows, columns), oracle, rtol=1e-14)
+    assert checks.inverse_one_norm(lambda v: v * np.inf, lambda v: v, n) == np.inf
+
+
+# --- log-determinant, another matrix --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("solver", "name", "matrix"), CASES, ids=lambda x: x if isinstance(x, str) else "")
+def test_log_determinant(solver, name, matrix):
+    made = ALL[solver](matrix)
+    if "cg" in solver:
+        with pytest.raises(TypeError, match=r"has no log_determinant\(\).* use solver='cholesky'"):
+            made.log_determinant()
+        return
+    oracle = dense(matrix)
+    # Balanced by the square root of the diagonal or of the row and column sums, because det may leave the floats.
+    rows, columns = abs(oracle).sum(axis=1) ** 0.5, abs(oracle / abs(oracle).sum(axis=1)[:, None] ** 0.5).sum(axis=0)
+    sign, log = np.linalg.slogdet(oracle / rows[:, None] / columns)
+    log += np.log(rows).sum() + np.log(columns).sum()
+    found = made.log_determinant()
+    assert type(found) is float and np.isclose(found, log, rtol=1e-11, atol=1e-9)
+
+
+@pytest.mark.parametrize("solver", DIRECT)
+def test_log_determinant_closed_form(solver):
+    """``det`` of second differences of n inputs is n + 1."""
+    n = 50
+    made = DIRECT[solver](sp.csc_array(banded(n) - 0.5 * np.eye(n)))
+    assert np.isclose(made.log_determinant(), np.log(n + 1.0), rtol=1e-12)
+    assert DIRECT[solver](sp.csc_array((0, 0))).log_determinant() == 0.0
+
+
+@pytest.mark.parametrize("solver", DIRECT)
+def test_refactored(solver):
+    first, other_pattern = sp.csc_array(banded(12)), sp.csc_array(spd(12))
+    second = first.copy()
+    second.data = (
+        second.data * np.linspace(1.0, 2.0, 12)[columns_of(second)] * np.linspace(1.0, 2.0, 12)[second.indices]
+    )
+    made, rhs = DIRECT[solver](first), rng().standard_normal((12, 3))
+    kept = second.copy()
+    for matrix in (second, other_pattern, first, sp.csc_array(banded(5)), second.toarray(), sp.csc_array((0, 0))):
+        again = made.refactored(matrix)
+        assert type(again) is type(made) and again.n == matrix.shape[0]
+        b = rhs[: again.n]
+        assert np.allclose(again.solve(b), np.linalg.solve(dense(matrix), b), rtol=1e-12)
+        assert np.isclose(again.log_determinant(), np.linalg.slogdet(dense(matrix))[1], rtol=1e-12, atol=1e-13)
+        assert np.allclose(again.inverse_diagonal(), np.linalg.inv(dense(matrix)).diagonal(), rtol=1e-12)
+        # Nothing of the one it came from has changed.
+        assert np.allclose(made.solve(rhs), np.linalg.solve(banded(12), rhs), rtol=1e-12)
+        assert np.isclose(made.log_determinant(), np.linalg.slogdet(banded(12))[1], rtol=1e-12)
+        made = again if again.n == 12 and again is not made and matrix is first else made
+    assert abs(second - kept).max() == 0
+
+
+@pytest.mark.parametrize("name", [name for name in BAD if BAD[name][0].ndim == 2])
+@pytest.mark.parametrize("solver", DIRECT)
+def test_refactored_checks_as_construction_does(solver, name):
+    matrix, definite_error, definite_text, general_error, general_text = BAD[name]
+    made = DIRECT[solver](sp.csc_array(banded(matrix.shape[0])))
+    error, text = (general_error, general_text) if solver in GENERAL else (definite_error, definite_text)
+    matrix = sp.csc_array(matrix)
+    if error is None:
+        assert np.allclose(made.refactored(matrix).solve(matrix @ np.ones(made.n)), 1.0, rtol=1e-11)
+    else:
+        with pytest.raises(error, match=text):
+            made.refactored(matrix)
+    assert np.allclose(made.solve(banded(made.n) @ np.ones(made.n)), 1.0, rtol=1e-13)
+
+
+def test_solvers_without_a_factor_say_who_has_one():
+    for made in (ConjugateGradient(banded(3)), CallableSolver(lambda v: v, 3), as_solver(Halver(), 3)):
+        for call in (
+            made.log_determinant,
+            made.inverse_diagonal,
+            made.selected_inverse,
+            lambda made=made: made.refactored(banded(3)),
+        ):
+            with pytest.raises(TypeError, match="use solver='cholesky', 'lu', 'cholmod', 'superlu' or 'schur'"):
+                call()
+
+
+def test_superlu_refactored_keeps_its_claim():
+    made = SuperLU(sp.csc_array(banded(6)), positive_definite=True, note=" (noted)")
+    assert made.refactored(2.0 * banded(6)).description.endswith("(noted)")
+    with pytest.raises(NOT_PD):
+        made.refactored(sp.csc_array(-banded(6)))
+
+
+@pytest.mark.parametrize("n_dense", [0, 3])
+def test_superlu_orders_dense_columns_last(monkeypatch, n_dense):
+    """Minimum degree alone takes quadratic time over columns that touch everything."""
+    n, used = 600, []
+    matrix = sp.lil_array(3.0 * sp.eye_array(n))
+    matrix[:n_dense] = matrix[:, :n_dense] = 0.001
+    matrix[range(n_dense), range(n_dense)] = 3.0
+    module = sys.modules[SuperLU.__module__]
+
+    def watched(matrix, **options):
+        used.append(options["permc_spec"])
+        return splu(matrix, **options)
+
+    monkeypatch.setattr(module, "splu", watched)
+    made = SuperLU(sp.csc_array(matrix), positive_definite=True)
+    assert used == (["COLAMD"] if n_dense else ["MMD_AT_PLUS_A"])
+    assert made._lu.nnz <= 2 * matrix.nnz
+    assert np.allclose(matrix @ made.solve(np.ones(n)), 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("solver", DIRECT)
+def test_many_right_hand_sides_go_in_blocks(monkeypatch, solver):
+    monkeypatch.setattr(sys.modules[Solver.__module__], "BLOCK_NUMBERS", 100)
+    made = DIRECT[solver](sp.csc_array(banded(20)))
+    rhs = rng().standard_normal((20, 33))
+    for b in (rhs, np.asfortranarray(rhs), rhs[:, ::2], rhs.T[:20].T[:, :1]):
+        assert np.allclose(made.solve(b), np.linalg.solve(banded(20), b), rtol=1e-12, atol=1e-14)
+    assert made.solve(np.asfortranarray(rhs)).flags.f_contiguous
+
+
+# --- CHOLMOD --------------------------------------------------------------------------------------------------------
+
+CHOLMOD = [Cholmod] if HAS_CHOLMOD else []
+
+
+def test_cholmod_analyses_a_pattern_once(monkeypatch):
+    for make in CHOLMOD:
+        cholmod, calls = importlib.import_module("sksparse.cholmod"), []
+        original = cholmod.analyze
+
+        def counted(*arguments, original=original, calls=calls, **options):
+            calls.append(options)
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(cholmod, "analyze", counted)
+        made = make(sp.csc_array(banded(9)), ordering="amd")
+        for factor in (2.0, 3.0):
+            again = made.refactored(factor * banded(9))
+            assert np.allclose(again.solve(factor * banded(9) @ np.ones(9)), 1.0, rtol=1e-13)
+            made = again
+        assert len(calls) == 1
+        made.refactored(spd(9))
+        made.refactored(sp.csc_array(banded(8)))
+        assert [options["ordering_method"] for options in calls] == ["amd"] * 3
+
+
+def test_cholmod_orderings():
+    matrix = sp.csc_array(sp.kron(sp.eye_array(12), banded(12)) + sp.kron(banded(12), sp.eye_array(12)))
+    for make in CHOLMOD:
+        fill, expected = {}, None
+        for ordering in sys.modules[Cholmod.__module__].ORDERINGS:
+            made = make(matrix, ordering=ordering)
+            fill[ordering] = made._factor.L().nnz
+            expected = made.solve(np.ones(144)) if expected is None else expected
+            assert np.allclose(made.solve(np.ones(144)), expected, rtol=1e-12)
+        assert fill["natural"] > 1.5 * fill["default"]
+        with pytest.raises(ValueError, match="ordering='rcm' is not known: use one of 'default', 'amd'"):
+            make(matrix, ordering="rcm")
+
+
+@pytest.mark.parametrize("mode", ["simplicial", "supernodal", "auto"])
+def test_cholmod_checks_in_every_mode(monkeypatch, mode):
+    """The simplicial mode takes an indefinite matrix without a word."""
+    for make in CHOLMOD:
+        cholmod = importlib.import_module("sksparse.cholmod")
+        original = cholmod.analyze
+        monkeypatch.setattr(cholmod, "analyze", lambda *a, original=original, **k: original(*a, mode=mode, **k))
+        for name, (matrix, error, text, _, _) in BAD.items():
+            if matrix.ndim == 2:
+                for refactor in (False, True):
+                    with pytest.raises(error, match=text):
+                        if refactor:
+                            make(np.eye(matrix.shape[0])).refactored(matrix)
+                        make(sp.csr_array(matrix))
+                    assert name
+        matrix = sp.csc_array(banded(30))
+        made = make(matrix)
+        assert np.isclose(made.log_determinant(), np.linalg.slogdet(banded(30))[1], rtol=1e-12)
+        assert np.allclose(made.refactored(2.0 * matrix).solve(np.ones(30)), 0.5 * made.solve(np.ones(30)), rtol=1e-13)
+        assert np.allclose(made.inverse_diagonal(), np.linalg.inv(banded(30)).diagonal(), rtol=1e-12)
+        monkeypatch.setattr(cholmod, "analyze", original)
+
+
 # --- conjugate gradients -------------------------------------------------------------------------------------------
 
 
@@ -453,7 +706,7 @@ def test_choice(matrix, arguments, description):
 
 
 REFUSED_CHOICES = [
-    (SYMMETRIC, dict(solver="schur"), ValueError, "'schur' is not known: use one of 'auto', 'cholesky'"),
+    (SYMMETRIC, dict(solver="qr"), ValueError, "'qr' is not known: use one of 'auto', 'cholesky'"),
     (SYMMETRIC, dict(solver="lu", rtol=1e-3), ValueError, "rtol are for solver='cg' only"),
     (SYMMETRIC, dict(positive_definite=True, symmetric=False), ValueError, "contradicts"),
     (SYMMETRIC, dict(solver="cholesky", positive_definite=False), ValueError, "'cholesky' needs"),
@@ -492,11 +745,6 @@ def test_without_cholmod(monkeypatch, caplog):
 
 
 # --- what users give -----------------------------------------------------------------------------------------------
-
-
-class Halver:
-    def solve(self, rhs):
-        return rhs / 2.0
 
 
 GIVEN = {

@@ -18,7 +18,7 @@ from random_programs import cauchy_coefficients, random_program
 import vittles_ng as vn
 from vittles_ng.errors import MissingRuleError, MutationError, NonFiniteError
 from vittles_ng.taylor.constants import constant_key
-from vittles_ng.taylor.replay import Recorded
+from vittles_ng.taylor.recorded import Recorded
 from vittles_ng.taylor.structure import Accumulation
 from vittles_ng.taylor.tape import record
 from vittles_ng.taylor.tracing import TRACE_LOCK

@@ -15,6 +15,7 @@ import pytest
 from problems import MODELS
 
 import vittles_ng as vn
+from vittles_ng import memory as memory_module
 from vittles_ng.errors import NonFiniteError, SavedFileError, ShapeError, SizeError
 from vittles_ng.tensors import DerivativeTensors, derivative_tensors, load, save_expansion
 from vittles_ng.tensors import derivatives as derivatives_module
@@ -287,12 +288,12 @@ def test_memory_limit_where_the_system_does_not_tell(monkeypatch, answer):
         monkeypatch.delattr(os, "sysconf")
     else:
         monkeypatch.setattr(os, "sysconf", sysconf)
-    assert derivatives_module.memory_limit() == 2**31
+    assert memory_module.memory_limit() == 2**31
 
 
 def test_memory_limit_is_a_quarter(monkeypatch):
     monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.get)
-    assert derivatives_module.memory_limit() == 1_024_000
+    assert memory_module.memory_limit() == 1_024_000
 
 
 # ---- evaluation ----

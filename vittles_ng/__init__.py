@@ -8,7 +8,10 @@ from . import baselines, errors, solvers
 from .continuation import Path, follow_path
 from .expansion import ParametricSensitivityTaylorExpansion
 from .functionals import FunctionalExpansion
+from .laplace import LaplaceApproximation, LaplaceFit
+from .sparse_hessian import SparseBlockHessian, SparseHessian, SparseJacobian
 from .taylor.jet import defjet, jet
+from .taylor.rules_sparse import sparse_dot
 from .tensors import SavedExpansion, load
 from .trust import Refit
 
@@ -16,10 +19,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "FunctionalExpansion",
+    "LaplaceApproximation",
+    "LaplaceFit",
     "ParametricSensitivityTaylorExpansion",
     "Path",
     "Refit",
     "SavedExpansion",
+    "SparseBlockHessian",
+    "SparseHessian",
+    "SparseJacobian",
     "baselines",
     "defjet",
     "errors",
@@ -27,4 +35,5 @@ __all__ = [
     "jet",
     "load",
     "solvers",
+    "sparse_dot",
 ]

@@ -9,7 +9,7 @@ tape along a random direction v, ``(rows @ J) v = rows @ (J v)``; where it does 
 import numpy as np
 from autograd.core import make_vjp
 
-from .taylor.replay import block_size
+from .taylor.recorded import block_size
 from .taylor.tracing import traced_code
 
 __all__ = ["pulled_back"]

@@ -10,6 +10,7 @@ from numpy.linalg import LinAlgError
 
 __all__ = [
     "VittlesError",
+    "OperandError",
     "ShapeError",
     "NonFiniteError",
     "IndependentError",
@@ -23,16 +24,24 @@ __all__ = [
     "NonSmoothError",
     "RepeatedEigenvalueError",
     "SizeError",
+    "PatternError",
     "SavedFileError",
     "PathError",
     "DataError",
     "MissingDependencyError",
+    "UnsupportedModelError",
+    "UnsupportedOnBlocksError",
+    "WorkerError",
     "optional_import",
 ]
 
 
 class VittlesError(Exception):
     """Base class of all errors that the package raises on purpose."""
+
+
+class OperandError(VittlesError, TypeError):
+    """An operand is of a kind that the operation does not take."""
 
 
 class ShapeError(VittlesError, ValueError):
@@ -80,6 +89,10 @@ class SolveFailed(VittlesError, RuntimeError):
         super().__init__(
             f"the solve stopped at relative residual {self.residual:.1e} after {self.iterations} iterations: {advice}."
         )
+        self._advice = advice
+
+    def __reduce__(self):  # from and to other processes
+        return type(self), (self.residual, self.iterations, self._advice)
 
 
 class MissingRuleError(VittlesError, NotImplementedError):
@@ -102,6 +115,10 @@ class SizeError(VittlesError, MemoryError):
     """A result would not fit in memory."""
 
 
+class PatternError(VittlesError, ValueError):
+    """A sparsity pattern misses entries of the matrix."""
+
+
 class SavedFileError(VittlesError, ValueError):
     """A saved file is truncated, of another version, or no saved expansion."""
 
@@ -116,6 +133,18 @@ class DataError(VittlesError, ValueError):
 
 class MissingDependencyError(VittlesError, ImportError):
     """A module of an optional extra is not installed."""
+
+
+class UnsupportedModelError(VittlesError, TypeError):
+    """A fitted model is of a kind that no adapter knows, or that cannot be expanded in its weights."""
+
+
+class UnsupportedOnBlocksError(VittlesError, NotImplementedError):
+    """A method needs all rows at once, where the data are blocks."""
+
+
+class WorkerError(VittlesError, RuntimeError):
+    """A worker process ended, or something could not be sent to it or back."""
 
 
 def optional_import(name, extra="report"):

@@ -11,10 +11,9 @@ one solve with one factor per order; ``r_k`` comes from Taylor arithmetic over a
 
 import numpy as np
 
-from .base_point import factored, polished
+from .base_point import BasePoint, polished
 from .errors import NonFiniteError
 from .functionals import FunctionalExpansion
-from .problem import Problem
 from .recursion import Recursion, checked_integer
 from .tensors import derivative_tensors, save_expansion
 from .tensors.evaluation import Evaluation
@@ -57,10 +56,12 @@ class ParametricSensitivityTaylorExpansion(Evaluation):
         ``H`` is formed from the tape and factored.
     optimum_tol : float, default=1e-8
         Largest Newton step allowed at the base point: ``|step_i| <= optimum_tol (1 + |input_i|)``.
-    solver : {"auto", "cholesky", "lu", "cholmod", "superlu", "cg"}, default="auto"
-        How ``H`` is solved with: "auto" is LU here and Cholesky for an objective; "cg" is matrix-free.
-    sparsity : None
-        Only dense Hessians are formed.
+    solver : {"auto", "cholesky", "lu", "cholmod", "superlu", "schur", "cg"} or options, default="auto"
+        How ``H`` is solved with; "auto" looks at it, see :func:`vittles_ng.solvers.choose_solver`. "cg" is matrix-free,
+        its options are those of :func:`vittles_ng.solvers.cg`.
+    sparsity : None, "auto" or pattern, default=None
+        Whether ``H`` is sparse: None for dense, "auto" for the pattern found on the tape, or a sparse matrix or array
+        (n_input, n_input) of it (of an objective's Hessian one triangle is enough).
 
     Raises
     ------
@@ -106,8 +107,8 @@ class ParametricSensitivityTaylorExpansion(Evaluation):
         **unsupported,
     ):
         _refuse(unsupported)
-        problem = Problem(estimating_equation, input_val0, hyper_val0, is_objective=False)
-        self._build(problem, order, hess_solver, optimum_tol, solver, sparsity)
+        problem = BasePoint(estimating_equation, input_val0, hyper_val0, False, solver, sparsity)
+        self._build(problem, order, hess_solver, optimum_tol)
 
     @classmethod
     def optimization_objective(
@@ -158,22 +159,17 @@ class ParametricSensitivityTaylorExpansion(Evaluation):
         np.True_
         """
         _refuse(unsupported)
-        problem = Problem(objective_function, input_val0, hyper_val0, is_objective=True)
+        problem = BasePoint(objective_function, input_val0, hyper_val0, True, solver, sparsity)
         self = cls.__new__(cls)
         if polish_optimum:
             if hess0 is not None:
                 raise ValueError("hess0 belongs to input_val0, which polish_optimum=True moves: pass one of the two.")
-            problem = polished(problem, solver)
-        self._build(problem, order, hess0, optimum_tol, solver, sparsity)
+            problem = polished(problem)
+        self._build(problem, order, hess0, optimum_tol)
         return self
 
-    def _build(self, problem, order, hess_solver, optimum_tol, solver, sparsity):
+    def _build(self, problem, order, hess_solver, optimum_tol):
         super().__init__(problem.input.flat0, problem.hyper, checked_integer(order, "order", 1))
-        if sparsity is not None:
-            raise NotImplementedError(
-                f"sparsity={sparsity!r}: only dense Hessians are formed; pass sparsity=None, "
-                "or a factor as hess_solver."
-            )
         # vittles' sixth positional argument was forward_mode: True would pass for a tolerance of 1.
         if isinstance(optimum_tol, (bool, np.bool_)):
             raise TypeError(
@@ -182,7 +178,11 @@ class ParametricSensitivityTaylorExpansion(Evaluation):
         if not optimum_tol > 0:
             raise ValueError(f"optimum_tol must be positive, got {optimum_tol}.")
         self._problem = problem
-        self.solver = factored(problem, hess_solver, solver)
+        if hess_solver is None:
+            self.solver = problem.factored()
+        else:
+            problem.with_pattern_of(hess_solver)
+            self.solver = problem.solver_given(hess_solver)
         problem.check_solution(self.solver.solve(problem.residual0), optimum_tol)
         self._recursion = Recursion(problem.recorded, self.solver, problem.input.size, problem.hyper.size)
 

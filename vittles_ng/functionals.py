@@ -21,7 +21,7 @@ from autograd.builtins import isinstance as traced_isinstance
 from .adjoint import pulled_back
 from .errors import IndependentError, NonFiniteError
 from .recursion import checked_max_order
-from .taylor.replay import Recorded, block_size
+from .taylor.recorded import Recorded, block_size
 
 __all__ = ["FunctionalExpansion"]
 

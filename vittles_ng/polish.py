@@ -10,14 +10,14 @@ and preconditioned by H0: conjugate gradients stopped at negative curvature (Ste
 626) for an objective, GMRES for an equation; halved until the objective, or ``|s|``, decreases.
 """
 
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import lstsq
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh, gmres
 
-from .errors import VittlesError
-from .solvers import choose_solver
+from .errors import NotPositiveDefiniteError, VittlesError
 
 __all__ = ["MAX_CONTRACTION", "Point", "Polished", "evaluate", "is_positive_definite", "polish"]
 
@@ -189,7 +189,7 @@ class _Newton:
         self.problem, self.solver, self.hyper = problem, solver, hyper
         self.n_evaluations = self.n_factorizations = 0
         self._tape = self._hessian = None
-        self._is_dense = problem.is_objective and problem.input.size <= _MAX_EIGENVALUES
+        self._is_dense = problem.is_objective and problem.input.size <= _MAX_EIGENVALUES and problem.assembly is None
 
     def run(self, point):
         """The point reached, the Newton step there, whether it is a solution, and why not."""
@@ -234,6 +234,11 @@ class _Newton:
             # the Hessian of a tape close by, under which steps contract, has as many positive eigenvalues
             if self._tape is None or relative_size(self._tape.input.flat0 - point.input, point.input) > 1e-3:
                 self._record(point.input)
+            if self._tape.assembly is not None:
+                self.n_factorizations += 1
+                with contextlib.suppress(NotPositiveDefiniteError):  # then its eigenvalue is looked for
+                    self._tape.factored(self.solver)
+                    return True, ""
             positive, smallest = is_positive_definite(self._tape, self.problem, self.solver, self._hessian)
         except _FAILURES as error:
             return None, f"the Hessian there cannot be looked at, {type(error).__name__}: {error}"
@@ -262,10 +267,10 @@ class _Newton:
 
     def _factored(self, residual):
         """The Newton step by a factor made here."""
-        if residual.size > _MAX_FACTORED:
+        if residual.size > _MAX_FACTORED and self._tape.assembly is None:
             raise ArithmeticError(f"no decrease by iteration, and {residual.size} inputs are too many to factor anew")
         self.n_factorizations += 1
-        return choose_solver(self._tape.jacobian()).solve(residual)
+        return self._tape.factored(as_minimum=False).solve(residual)
 
     def _search(self, point, step):
         """The point at the first of the lengths 1, 1/2, ... that decreases enough, or None."""
@@ -333,12 +338,18 @@ def is_positive_definite(problem, base, solver, hessian=None):
     -------
     is_positive : bool
     smallest : float
-        Of H, beyond 500 inputs of ``H0^{-1} H``.
+        Of H, scaled to a unit diagonal where it is as small as rounding; beyond 500 inputs of ``H0^{-1} H``.
     """
     n = problem.input.size
     if n <= _MAX_EIGENVALUES:
         hessian = problem.jacobian() if hessian is None else hessian
-        eigenvalues = np.linalg.eigvalsh(0.5 * (hessian + hessian.T))
+        hessian = 0.5 * (hessian + hessian.T)
+        eigenvalues = np.linalg.eigvalsh(hessian)
+        diagonal = hessian.diagonal()
+        if abs(eigenvalues[0]) <= n * _EPS * eigenvalues[-1] and np.all(diagonal > 0.0):
+            # the signs do not depend on the units of the inputs (Sylvester), how well rounding lets them be told does
+            units = 1.0 / np.sqrt(diagonal)
+            eigenvalues = np.linalg.eigvalsh(hessian * np.outer(units, units))
         smallest, largest = eigenvalues[0], np.max(np.abs(eigenvalues))
     else:
         here, there, inverse = (

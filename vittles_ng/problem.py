@@ -13,11 +13,12 @@ from autograd import grad
 from autograd.builtins import isinstance as traced_isinstance
 
 from .errors import IndependentError, NonFiniteError, NotASolutionError, NotPositiveDefiniteError, ShapeError
-from .taylor.replay import Recorded
+from .memory import OF_MEMORY, check_size, memory_limit
+from .taylor.recorded import Recorded
 from .taylor.tape import plain_value
 from .taylor.tracing import traced_code
 
-__all__ = ["Equation", "Problem", "Structure"]
+__all__ = ["Equation", "Problem", "Structure", "flatten_traced"]
 
 
 class Structure:
@@ -179,7 +180,7 @@ def _fill(template, flat, start):
 
 
 # autograd.misc.flatten gives the same order, but breaks in the second reverse derivative (autograd 1.9.1).
-def _flatten_traced(value):
+def flatten_traced(value):
     """A traced result, array or container, as one vector."""
     leaves = [leaf if anp.ndim(leaf) == 1 else anp.ravel(leaf) for leaf in _leaves(value)]
     return leaves[0] if len(leaves) == 1 else anp.concatenate(leaves)
@@ -216,7 +217,7 @@ class Equation:
         """``G``, (n_input,), which may be traced; the objective's value is handed to ``see_objective``."""
         hyper = self.hyper.unflatten(hyper_flat)
         if not self.is_objective:
-            value = _flatten_traced(self.function(self.input.unflatten(input_flat), hyper))
+            value = flatten_traced(self.function(self.input.unflatten(input_flat), hyper))
             if anp.shape(value) != (self.input.size,):
                 raise ShapeError(
                     f"the estimating equation returned {anp.size(value)} values for {self.input.size} inputs: "
@@ -297,18 +298,30 @@ class Problem(Equation):
 
     def jacobian_product(self, v):
         """``dG/dinput v`` at the base point, from the tape; v is (n_input,)."""
-        return self.recorded.pushed(0, np.asarray(v, dtype=np.float64)[None, :])[0]
+        return self.jacobian_products(np.asarray(v, dtype=np.float64)[None, :])[0]
+
+    def jacobian_products(self, directions):
+        """``dG/dinput v`` for rows v of ``directions`` (n_directions, n_input), through one tape."""
+        return self.recorded.products(0, directions)
 
     def jacobian(self):
-        """``dG/dinput`` at the base point, (n_input, n_input), column blocks through one tape."""
+        """``dG/dinput`` at the base point as an ndarray (n_input, n_input).
+
+        Raises
+        ------
+        SizeError
+            It would not fit in memory.
+        """
         n = self.input.size
-        block = int(np.clip(4_000_000 // self.recorded.size, 1, n))
-        jacobian = np.empty((n, n))
-        for start in range(0, n, block):
-            stop = min(start + block, n)
-            rows = np.zeros((stop - start, n))
-            rows[np.arange(stop - start), np.arange(start, stop)] = 1.0
-            jacobian[:, start:stop] = self.recorded.pushed(0, rows).T
+        what = f"the dense matrix dG/dinput of {n} inputs"
+        remedy = "pass sparsity='auto' or a pattern, or solver='cg'"
+        check_size(8 * n * n, what, memory_limit(), OF_MEMORY, remedy)
+        jacobian, wide = np.empty((n, n)), 1024
+        for start in range(0, n, wide):
+            columns = np.arange(start, min(start + wide, n))
+            rows = np.zeros((len(columns), n))
+            rows[columns - start, columns] = 1.0
+            jacobian[:, columns] = self.jacobian_products(rows).T
         return jacobian
 
     def check_solution(self, step, tol):

@@ -10,7 +10,7 @@ from collections import OrderedDict
 import numpy as np
 
 from .errors import NonFiniteError
-from .taylor.replay import block_size
+from .taylor.recorded import block_size
 from .taylor.series import Workspace
 
 __all__ = ["Recursion", "checked_integer", "checked_max_order"]

@@ -31,9 +31,7 @@ import math
 
 import numpy as np
 
-from ..base_point import factored
 from ..errors import VittlesError
-from ..solvers import ConjugateGradient
 
 __all__ = ["CHANGES_OF_VARIABLE", "Base", "Identity", "Log", "NotReached", "Overflow", "Piece", "largest"]
 
@@ -117,7 +115,7 @@ class Base:
         """Another one, at another input, and hyper where one is given."""
         try:
             problem = self.problem.at(value, hyper)
-            return Base(problem, _factored(problem, self.solver))
+            return Base(problem, problem.factored(self.solver))
         except (VittlesError, ArithmeticError, ValueError) as error:
             raise NotReached(f"{type(error).__name__}: {error}") from error
 
@@ -164,13 +162,6 @@ class Base:
                 replay.correct(c[None, :] if c.any() else None)
                 series.append(c)
         return np.array(series)
-
-
-def _factored(problem, like):
-    """The factor of a problem's Jacobian: matrix-free where the other one is."""
-    if isinstance(like, ConjugateGradient):
-        return ConjugateGradient(problem.jacobian_product, problem.input.size)
-    return factored(problem, None, "auto")
 
 
 class Piece:

@@ -8,6 +8,7 @@ last, and no series is right.
 import hashlib
 
 import numpy as np
+import scipy.sparse
 
 from ..errors import MutationError
 
@@ -16,11 +17,14 @@ __all__ = ["ConstantKeys", "check_unchanged", "constant_key"]
 _HASHED = 4096  # bytes up to which an array is hashed as it is
 _BLOCK = 512  # words of 8 bytes in a block of a larger one
 _WEIGHTS = np.random.default_rng(0).integers(1, 2**63, _BLOCK, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+_FLOATS, _INTEGERS = (np.float64, np.complex128), (np.int32, np.int64)
+_SPARSE_PARTS = ("data", "indices", "indptr", "row", "col", "offsets")  # of the formats that are multiplied with
 _FLOAT_WEIGHTS = np.random.default_rng(1).uniform(1.0, 2.0, _BLOCK)
 
 
 def constant_key(value):
-    """A hashable key of a constant, by content for arrays, numbers, strings and containers of them.
+    """A hashable key of a constant, by content for arrays, sparse matrices, numbers, strings and containers of
+    them.
 
     Raises
     ------
@@ -42,6 +46,8 @@ def constant_key(value):
                 "build it with autograd.numpy's array, stack or concatenate."
             )
         return type(value).__name__, value.shape, value.dtype.str, *_content(value)
+    if scipy.sparse.issparse(value):
+        return _sparse_key(value, constant_key)
     return "object", id(value)  # whoever keeps the key holds the object, so the id stays its own
 
 
@@ -52,6 +58,8 @@ class ConstantKeys:
         self._known = {}
 
     def __call__(self, value):
+        if scipy.sparse.issparse(value):
+            return _sparse_key(value, self)
         if not isinstance(value, np.ndarray) or value.nbytes <= _HASHED:
             return constant_key(value)
         place = _place(value), type(value), value.shape, value.dtype
@@ -80,6 +88,11 @@ def check_unchanged(nodes):
                 )
 
 
+def _sparse_key(matrix, key):
+    """Of a sparse matrix; ``key`` is that of its arrays."""
+    return type(matrix).__name__, matrix.shape, *(key(getattr(matrix, name, None)) for name in _SPARSE_PARTS)
+
+
 def _content(array):
     """A small array's hash; a large one's place in memory and fingerprint."""
     if array.nbytes <= _HASHED:
@@ -95,17 +108,20 @@ def _fingerprint(array):
     """A hash of weighted sums over blocks, read at the speed of memory.
 
     The words as integers, with odd weights modulo 2^64, tell any change of low bits; as numbers they tell changes of
-    the exponents alone (0 and 1 trade places), which leave few bits of the integers.
+    the exponents alone (0 and 1 trade places), which leave few bits of the integers. Arrays of integers need the first
+    alone, and any other type is hashed byte by byte.
     """
     array = np.asarray(array)
     raw = np.ascontiguousarray(array.T if array.flags.f_contiguous else array).reshape(-1).view(np.uint8)
     cut = raw.size - raw.size % (8 * _BLOCK)
     digest = hashlib.blake2b(raw[cut:].tobytes(), digest_size=16)
     blocks = raw[:cut].reshape(-1, 8 * _BLOCK)
-    if array.dtype in (np.float64, np.complex128):
+    is_float, is_integer = (array.dtype in kinds for kinds in (_FLOATS, _INTEGERS))
+    if is_float or is_integer:
         digest.update(np.dot(blocks.view(np.uint64), _WEIGHTS).tobytes())
+    if is_float:
         with np.errstate(all="ignore"):
             digest.update(np.dot(blocks.view(np.float64), _FLOAT_WEIGHTS).tobytes())
-    else:
+    if not (is_float or is_integer):
         digest.update(blocks)
     return digest.digest()

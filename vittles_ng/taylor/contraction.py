@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-__all__ = ["Contraction", "STEP"]
+__all__ = ["Contraction", "STEP", "diagonal_of"]
 
 STEP = -1  # label of the step axis
 
@@ -58,7 +58,7 @@ class _Plan:
     """Axis permutations for one placement of the step axis."""
 
     def __init__(self, la, lb, lo):
-        self.diagonals = [_diagonal(labels) for labels in (la, lb)]
+        self.diagonals = [diagonal_of(labels) for labels in (la, lb)]
         la, lb = _unique(la), _unique(lb)
         # an axis that only one operand has and that the result lacks is summed first
         self.sums = [
@@ -128,7 +128,7 @@ def _unique(labels):
     return list(dict.fromkeys(labels))
 
 
-def _diagonal(labels):
+def diagonal_of(labels):
     """Arguments for einsum that take the diagonal over repeated labels, None where there are none."""
     if len(set(labels)) == len(labels):
         return None

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..errors import NonFiniteError, ShapeError
 from . import library
-from .replay import Recorded
+from .recorded import Recorded
 from .rules import Nonlinear, defrule
 
 __all__ = ["defjet", "jet"]
@@ -109,7 +109,7 @@ def _spelled(ws, c, value):
     return np.zeros((ws.n_steps, *np.shape(value))) if c is None else c
 
 
-def defjet(primitive, rule):
+def defjet(primitive, rule, elementwise=False):
     """Give an autograd primitive its Taylor rule.
 
     Parameters
@@ -122,6 +122,10 @@ def defjet(primitive, rule):
         other as it was passed. ``x_0`` and ``y_0`` have the shape of the value, all others a leading step axis:
         elementwise arithmetic between them broadcasts. ``y_k`` may read ``x_k`` only linearly, as Taylor arithmetic
         does. The arrays must not be written into.
+    elementwise : bool, default=False
+        Whether every entry of the result is made of the entries at its place alone, in arguments that broadcast. If
+        not, a sparse Hessian counts on every entry of the result depending on all of the arguments. It must not be said
+        of a primitive that mixes entries: entries of the Hessian would be missed.
 
     Examples
     --------
@@ -142,4 +146,7 @@ def defjet(primitive, rule):
     if not callable(rule):
         raise TypeError("rule must be callable: rule(k, y, *args, **kwargs) -> y_k.")
     library.load()  # so that the user's rule comes last
+    from .dependence_rules import declare_elementwise  # reads the rule tables
+
     defrule(primitive, lambda call: _UserRule(rule, call))
+    declare_elementwise(primitive, elementwise)

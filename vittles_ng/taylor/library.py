@@ -12,6 +12,7 @@ _TABLES = (
     "rules_transcendental",
     "rules_arrays",
     "rules_products",
+    "rules_sparse",
     "rules_containers",
     "rules_choices",
     "rules_reductions",

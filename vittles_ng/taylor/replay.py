@@ -11,12 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import NonSmoothError
-from .series import Workspace, add_coefficients
+from .series import add_coefficients
 from .structure import SparseTerm
-from .tape import record
 
-__all__ = ["Plan", "Recorded", "Replay", "block_size"]
+__all__ = ["Plan", "Replay", "apply"]
 
 
 class Step(NamedTuple):
@@ -241,104 +239,3 @@ def _sum(ws, a, b):
     if isinstance(a, SparseTerm) and isinstance(b, SparseTerm):
         return SparseTerm(a.index, ws.add(a.values, b.values))
     return add_coefficients(ws, a, b)
-
-
-def block_size(size):
-    """Steps to replay together on a tape whose largest value has a size.
-
-    Coefficients of a block stay in cache, or at least share each pass over a large matrix.
-    """
-    size = max(size, 1)
-    return int(np.clip(24_000 // size, min(8, 1 + 20_000_000 // size), 512))
-
-
-class Recorded:
-    """A function recorded at a point, ready to be replayed in any direction.
-
-    Parameters
-    ----------
-    fun : callable
-    args : sequence of ndarray
-        The base point.
-    corrected : int, optional
-        The argument that :meth:`Replay.correct` will supply.
-    """
-
-    def __init__(self, fun, args, corrected=None):
-        self.tapes = record(fun, *args)
-        self._plans = [Plan(tape, corrected) for tape in self.tapes]
-        tape = self.tapes[0]
-        self.values = [value for _, value in tape.outputs]
-        for other in self.tapes[1:]:  # a gradient's own value has a side at a kink
-            if not all(_agree(a, b, 0.0) for a, (_, b) in zip(self.values, other.outputs, strict=True)):
-                raise _kinked(tape, 0)
-        self.is_tuple = tape.is_tuple
-        self.size = max((np.size(v) for v in tape.values if isinstance(v, np.ndarray)), default=1)
-        kernels = [kernel for kernel in tape.kernels if kernel is not None]
-        #: whether a replay's arithmetic can be logged and repeated without the replay
-        self.can_log = len(self.tapes) == 1 and all(kernel.is_linear or kernel.in_workspace for kernel in kernels)
-
-    def depends_on(self, argnum):
-        """Whether any output depends on an argument."""
-        tape = self.tapes[0]
-        depends = tape.depends_on(argnum)
-        return any(node is not None and depends[node] for node, _ in tape.outputs)
-
-    def pushed(self, argnum, directions):
-        """Derivatives of the first output along directions (n_directions, n) of an argument: (n_directions, *shape)."""
-        given = [None] * len(self.tapes[0].roots)
-        given[argnum] = np.ascontiguousarray(directions)
-        with np.errstate(all="ignore"):
-            c = self.start(len(directions)).coefficient(given)[0]
-        return np.zeros((len(directions), *self.values[0].shape)) if c is None else c
-
-    def start(self, n_steps, ws=None):
-        """A fresh replay for a batch of steps; ``ws`` is a workspace of that size to use again."""
-        ws = Workspace(n_steps) if ws is None else ws
-        replays = [Replay(plan, ws) for plan in self._plans]
-        return replays[0] if len(replays) == 1 else _Compared(replays, self)
-
-
-class _Compared:
-    """Replays of the recordings made at a kink, which must agree."""
-
-    def __init__(self, replays, recorded):
-        self.replays = replays
-        self.recorded = recorded
-        self.ws = replays[0].ws
-
-    def coefficient(self, given):
-        """As :meth:`Replay.coefficient`; raises where the choice of branch changes the series."""
-        first, *rest = [replay.coefficient(given) for replay in self.replays]
-        for other in rest:
-            for a, b, value in zip(first, other, self.recorded.values, strict=True):
-                if not _agree(a, b, np.max(np.abs(value), initial=0.0)):
-                    raise _kinked(self.recorded.tapes[0], self.replays[0].order)
-        return first
-
-    def correct(self, c):
-        """As :meth:`Replay.correct`."""
-        for replay in self.replays:
-            replay.correct(c)
-
-    @property
-    def order(self):
-        """Orders formed so far."""
-        return self.replays[0].order
-
-
-def _kinked(tape, order):
-    kinks = list(dict.fromkeys(tape.kinks))
-    return NonSmoothError(
-        f"not differentiable at the base point: {'; '.join(kinks[:3])}, and the series of order {order} depends on the "
-        "side taken. Move the base point off the kink, or smooth the function there."
-    )
-
-
-def _agree(a, b, scale):
-    """Whether two coefficients are equal to rounding."""
-    if a is None and b is None:
-        return True
-    a, b = (0.0 if c is None else c for c in (a, b))
-    size = max(np.max(np.abs(a), initial=0.0), np.max(np.abs(b), initial=0.0))
-    return bool(np.max(np.abs(np.subtract(a, b)), initial=0.0) <= 1e-8 * size + 1e-13 * scale)

@@ -89,27 +89,35 @@ def _tensordot_adjoint_1(call):
     return a, out, b
 
 
-defrule(anp.dot, _contraction(_dot))
-defrule(anp.inner, _contraction(_inner))
-defrule(anp.tensordot, _contraction(_tensordot))
-defrule(dot_adjoint_0, _contraction(_dot_adjoint_0))
-defrule(dot_adjoint_1, _contraction(_dot_adjoint_1))
-defrule(tensordot_adjoint_0, _contraction(_tensordot_adjoint_0))
-defrule(tensordot_adjoint_1, _contraction(_tensordot_adjoint_1))
+#: labels of the axes of the first two arguments and of the result, by primitive
+LABELS = {
+    anp.dot: _dot,
+    anp.inner: _inner,
+    anp.tensordot: _tensordot,
+    dot_adjoint_0: _dot_adjoint_0,
+    dot_adjoint_1: _dot_adjoint_1,
+    tensordot_adjoint_0: _tensordot_adjoint_0,
+    tensordot_adjoint_1: _tensordot_adjoint_1,
+}
+for _fun, _labels in LABELS.items():
+    defrule(_fun, _contraction(_labels))
 
 
 def _matmul(call):
     a, b = call.args[:2]
     na, nb = np.ndim(a), np.ndim(b)
     if max(na, nb) <= 2:
-        return _contraction(lambda call: _matmul_labels(na, nb))(call)
+        return _contraction(matmul_labels)(call)
     return bilinear(lambda call: _stacked_matmul(na, nb))(call)
 
 
-def _matmul_labels(na, nb):
-    a = [1] if na == 1 else [0, 1]
-    b = [1] if nb == 1 else [1, 2]
-    return a, b, [x for x in a + b if x != 1]
+def matmul_labels(call):
+    """As :data:`LABELS`, of np.matmul; the axes of stacks, which come first, may be unit axes."""
+    na, nb = np.ndim(call.args[0]), np.ndim(call.args[1])
+    stack = list(range(3, max(na, nb, 2) + 1))
+    a = [1] if na == 1 else [*stack[len(stack) - na + 2 :], 0, 1]
+    b = [1] if nb == 1 else [*stack[len(stack) - nb + 2 :], 1, 2]
+    return a, b, [*stack, *(x for x in a[-2:] + b[-2:] if x in (0, 2))]
 
 
 def _stacked_matmul(na, nb):
@@ -161,11 +169,15 @@ defrule(anp.matmul, _matmul, vjp=_matmul_vjp)
 # ---- einsum ----
 
 
-def _einsum(call):
+def parsed_einsum(call):
+    """The subscripts of the operands and of the result, the operands, and which of them are traced."""
     inputs, output, operands = parse_einsum_input(*call.args)
-    inputs = inputs.split(",")
     is_string = isinstance(call.args[0], str)
-    traced = [argnum - 1 if is_string else argnum // 2 for argnum in call.argnums]
+    return inputs.split(","), output, operands, [n - 1 if is_string else n // 2 for n in call.argnums]
+
+
+def _einsum(call):
+    inputs, output, operands, traced = parsed_einsum(call)
     if len(operands) > 2:
         return Expansion(lambda value, *args, **kwargs: _pairwise(inputs, output, _operands(args)))
     step = next(c for c in string.ascii_letters if c not in set("".join(inputs) + output))

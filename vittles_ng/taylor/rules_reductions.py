@@ -13,10 +13,11 @@ from .primitives import plain
 from .rules import Expansion, Linear, defrule, expansion
 from .rules_choices import bound, check_keywords
 
-__all__ = ["squared_modulus"]
+__all__ = ["axes_of", "squared_modulus"]
 
 
-def _axes(axis, ndim):
+def axes_of(axis, ndim):
+    """An argument ``axis`` as a tuple of non-negative axes."""
     return tuple(range(ndim)) if axis is None else tuple(int(a) % ndim for a in np.atleast_1d(axis))
 
 
@@ -49,7 +50,7 @@ def _sum_given(fun, args, kwargs):
 def _sum(call):
     given = _sum_given(call.fun, call.args, call.kwargs)
     x, shape = np.asarray(call.args[0]), np.shape(call.value)
-    axes = _axes(given.get("axis"), x.ndim)
+    axes = axes_of(given.get("axis"), x.ndim)
     n = int(np.prod([x.shape[a] for a in axes])) if call.fun is wrapper._primitive_mean else 1
     axes = tuple(a + 1 for a in axes)
 
@@ -112,7 +113,7 @@ def _prod_given(args, kwargs):
     given = bound(_PROD, args[1:], kwargs)
     check_keywords("prod", given, ("out", "initial", "where"))
     _check_dtype("prod", given.get("dtype"))
-    return _axes(given.get("axis"), anp.ndim(args[0]))
+    return axes_of(given.get("axis"), anp.ndim(args[0]))
 
 
 def _prod(value, *args, **kwargs):
@@ -179,7 +180,7 @@ def _centred(name, args, kwargs):
     given = bound(_VAR, args[1:], kwargs)
     check_keywords(name, given, ("dtype", "out", "where", "mean", "correction"))
     x = args[0]
-    axes = _axes(given.get("axis"), anp.ndim(x))
+    axes = axes_of(given.get("axis"), anp.ndim(x))
     n = int(np.prod([anp.shape(x)[a] for a in axes]))
     return x - anp.mean(x, axis=axes, keepdims=True), axes, n - given.get("ddof", 0)
 

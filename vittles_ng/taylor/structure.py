@@ -6,7 +6,13 @@ import numpy as np
 
 from .series import add_coefficients
 
-__all__ = ["Accumulation", "SparseTerm", "sparse_index"]
+__all__ = ["Accumulation", "SparseTerm", "is_ufunc", "sparse_index"]
+
+
+def is_ufunc(primitive):
+    """Whether a primitive is an elementwise function of NumPy's or SciPy's."""
+    raw = getattr(primitive, "fun", None)
+    return isinstance(raw, np.ufunc) and raw.signature is None
 
 
 class SparseTerm(NamedTuple):
@@ -29,9 +35,17 @@ class SparseIndex:
             return
         # advanced indices are resolved once to flat positions, by applying them to the positions themselves
         flat = np.arange(int(np.prod(shape))).reshape(shape)[index].ravel()
-        self.where = flat
-        self.unique = len(np.unique(flat)) == len(flat)
-        self.size = int(np.prod(shape))
+        self.where, self.size = flat, int(np.prod(shape))
+        # values that go to one entry are summed before they are added: np.add.at is many times slower
+        self.order = None if np.all(flat[1:] >= flat[:-1]) else np.argsort(flat, kind="stable")
+        in_order = flat if self.order is None else flat[self.order]
+        self.starts = np.flatnonzero(np.diff(in_order, prepend=-1))
+        self.unique = len(self.starts) == len(flat)
+        self.entries = in_order[self.starts]
+
+    def taken(self, x):
+        """The entries of ``x``, an array of the shape without steps, that values are added to."""
+        return x[self.where[1:]] if self.simple else x.ravel()[self.where]
 
     def add(self, values, _, out):
         """``out[:, index] += values``, where ``out`` is C-contiguous; in the form that a workspace runs."""
@@ -44,7 +58,8 @@ class SparseIndex:
         if self.unique:
             out[:, self.where] += values
         else:
-            np.add.at(out.T, self.where, values.T)
+            values = values if self.order is None else values[:, self.order]
+            out[:, self.entries] += np.add.reduceat(values, self.starts, axis=1)
 
 
 def sparse_index(index, shape):

@@ -22,7 +22,7 @@ from . import library
 from .branches import Branches
 from .constants import check_unchanged, constant_key
 from .rules import Call, Expansion, Linear, lookup, vjp_replacements
-from .structure import Accumulation
+from .structure import Accumulation, is_ufunc
 from .tracing import check_call, explained, traced_code
 
 __all__ = ["Tape", "plain_value", "record"]
@@ -81,6 +81,9 @@ class Tape:
         For every node the nodes it reads.
     values : tuple
         For every node its value at the base point.
+    calls : tuple of Call
+        For every node the call that it is, its traced arguments the values of its parents. A sum of many terms and an
+        elementwise function of NumPy's have no arguments: they would only hold memory.
     roots : tuple of int
         The node of each argument of the function.
     outputs : tuple of (int or None, ndarray)
@@ -96,6 +99,7 @@ class Tape:
         self.kernels = tuple(node.kernel for node in nodes)
         self.parents = tuple(tuple(index[p] for p in node.parents) for node in nodes)
         self.values = tuple(_as_array(node.value) for node in nodes)
+        self.calls = tuple(_final_call(node, value) for node, value in zip(nodes, self.values, strict=True))
         self.names = tuple("argument" if node.fun is None else _name(node.fun) for node in nodes)
         self.roots = tuple(index[r] for r in roots)
         self.outputs = tuple((None if node is None else index[node], value) for node, value in outputs)
@@ -308,6 +312,16 @@ def _call(node):
         same=tuple(node.parents.index(p) for p in node.parents),
         sources=tuple(p.source for p in node.parents),
     )
+
+
+def _final_call(node, value):
+    """The call on the cleaned tape: nothing that was merged or expanded away is held by it."""
+    if isinstance(node.kernel, Accumulation) or is_ufunc(node.fun):
+        return Call(node.fun, (), {}, (), value)
+    args = list(node.args)
+    for argnum, parent in zip(node.argnums, node.parents, strict=True):
+        args[argnum] = _as_array(parent.value)
+    return Call(node.fun, tuple(args), node.kwargs, tuple(node.argnums), value)
 
 
 def plain_value(x):

@@ -12,43 +12,21 @@ more than the highest. Series along the axes come first: they need no interpolat
 derivatives in one of two hypers of different units would be lost in the rounding of the other's.
 """
 
-import os
-
 import numpy as np
 
-from ..errors import NonFiniteError, ShapeError, SizeError
+from ..errors import NonFiniteError, ShapeError
+from ..memory import OF_MEMORY, check_size, memory_limit
 from ..problem import Structure
 from ..recursion import checked_integer
 from .evaluation import Evaluation
 from .multi_indices import count, factorials, insertions, interpolate, multi_indices, ranks, total
 
-__all__ = ["DerivativeTensors", "check_size", "derivative_tensors", "memory_limit"]
+__all__ = ["DerivativeTensors", "derivative_tensors"]
 
 _LONGEST_BLOCK = 2048  # steps evaluated at a time
 _BLOCK_ELEMENTS = 65_536  # monomials of a block that stay in cache
 _DIRECTION_ELEMENTS = 2**22  # of directions handed to the recursion at a time
 _LARGEST_EXPONENT = 900  # of two, of sigma^K: leaves room for the series themselves
-
-
-def memory_limit():
-    """Bytes that tensors may take: a quarter of the machine's memory, 2 GiB where the system does not tell."""
-    try:
-        n_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
-    except (AttributeError, OSError, ValueError):
-        n_bytes = -1
-    return n_bytes if n_bytes > 0 else 2**31
-
-
-def check_size(n_bytes, what, limit, of_what, remedy):
-    """Raise where an array would take more bytes than a limit."""
-    if n_bytes > limit:
-        raise SizeError(
-            f"{what} takes {n_bytes} bytes ({n_bytes / 2**30:.3g} GiB), more than {limit / 2**30:.3g} GiB "
-            f"({of_what}): {remedy}."
-        )
-
-
-_OF_MEMORY = "a quarter of this machine's memory"
 _ALONG = "evaluate along directions instead (evaluate_taylor_series, evaluate_input_derivs), or use a lower order"
 
 
@@ -140,7 +118,7 @@ class DerivativeTensors(Evaluation):
             return self.input_val0
         n, n_input = self._hyper.size, self._input_val0.size
         what = f"the full tensor of order {k} of {n_input} inputs in {n} hypers"
-        check_size(8 * (n_input + 1) * n**k, what, memory_limit(), _OF_MEMORY, _ALONG)
+        check_size(8 * (n_input + 1) * n**k, what, memory_limit(), OF_MEMORY, _ALONG)
         index = np.arange(n)
         for degree in range(2, k + 1):
             index = insertions(n, degree)[index]
@@ -212,7 +190,7 @@ def derivative_tensors(recursion, input_val0, hyper_val0, order):
     n_directions = count(n, order)
     what = f"forming the derivatives up to order {order} of {n_input} inputs in {n} hypers ({n_directions} directions)"
     n_bytes = 8 * (n_input * (order * n_directions + 2 * total(n, order)) + order * n_directions)
-    check_size(n_bytes, what, memory_limit(), _OF_MEMORY, _ALONG)
+    check_size(n_bytes, what, memory_limit(), OF_MEMORY, _ALONG)
     packed = []
     with np.errstate(all="ignore"):
         series, position, exponents = _series(recursion, n, input_val0, order)

@@ -19,9 +19,10 @@ import zlib
 import numpy as np
 
 from ..errors import SavedFileError, ShapeError
+from ..memory import check_size
 from ..problem import Structure
 from ..recursion import checked_integer
-from .derivatives import DerivativeTensors, check_size, derivative_tensors
+from .derivatives import DerivativeTensors, derivative_tensors
 from .description import described, rebuilt
 from .evaluation import Evaluation
 from .multi_indices import count, total
