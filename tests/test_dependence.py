@@ -507,6 +507,9 @@ def test_result_that_does_not_fit(monkeypatch):
     with pytest.raises(SizeError, match="4 outputs in 4 arguments has 1.6e.01 entries"):
         Recorded(lambda x: anp.cumsum(x), [VECTOR]).pattern(0)
     assert Recorded(lambda x: x[:3] * anp.sum(x), [VECTOR]).pattern(0).nnz == 12
+    monkeypatch.setattr(dependence, "memory_limit", lambda: 12 * 11)
+    with pytest.raises(SizeError, match="1.2e.01 entries > 1.1e.01 .*memory"):
+        Recorded(lambda x: x[:3] * anp.sum(x), [VECTOR]).pattern(0)
 
 
 def test_the_tape_is_left_as_it_was():

@@ -561,11 +561,13 @@ def test_bad_covariances():
     model = Logistic()
     laplace = model.approximation()
     with pytest.raises(ShapeError, match=r"\(2, 2\)"):
-        laplace.standard_errors(covariance=np.eye(3))
+        laplace.standard_errors(model.hyper0, np.eye(3))
     with pytest.raises(NotPositiveDefiniteError, match="eigenvalue"):
-        laplace.standard_errors(covariance=-np.eye(2))
+        laplace.standard_errors(model.hyper0, -np.eye(2))
     with pytest.raises(NonFiniteError):
-        laplace.standard_errors(covariance=np.full((2, 2), np.nan))
+        laplace.standard_errors(model.hyper0, np.full((2, 2), np.nan))
+    with pytest.raises(ValueError, match="standard_errors\\(fit.hyper, fit.covariance\\)"):
+        laplace.standard_errors(covariance=np.eye(2))
 
 
 def test_square_root():

@@ -166,6 +166,11 @@ def test_padding_with_a_constant_adds_it_at_order_zero_only():
     assert np.array_equal(got, expected)
 
 
+def test_padding_that_computes_entries_is_refused():
+    with pytest.raises(MissingRuleError, match="reflect_type='odd'"):
+        vn.jet(lambda x: anp.pad(x, ((2, 0),), "reflect", reflect_type="odd"), rows(V))
+
+
 def test_padding_that_repeats_entries():
     for mode in ("edge", "reflect", "symmetric", "wrap"):
         expected = np.stack([np.pad(c, 2, mode) for c in rows(V)])

@@ -200,12 +200,35 @@ def test_no_minimum_and_no_solution_raise_as_in_the_dense_engine(sparsity, solve
         return 0.5 * anp.sum(x[1:] ** 2) - 0.5 * x[0] ** 2 + h[0] * anp.sum(x[1:] * x[:-1]) + 0.1 * anp.sum(x**4)
 
     with pytest.raises(NotPositiveDefiniteError):
-        expansion = engine.optimization_objective(saddle, np.zeros(n), [0.01], 2, solver=solver, sparsity=sparsity)
-        expansion.solver.solve(np.eye(n)[0])  # matrix-free: found out where the direction is met
+        engine.optimization_objective(saddle, np.zeros(n), [0.01], 2, solver=solver, sparsity=sparsity)
     with pytest.raises(NotASolutionError):
         engine.optimization_objective(
             lambda x, h: anp.sum((x - h[0]) ** 2), np.zeros(n), [1.0], 2, solver=solver, sparsity=sparsity
         )
+
+
+@pytest.mark.parametrize("curvature", [-1.0, -1e-6, 0.0])
+@pytest.mark.parametrize("sparsity", ["auto", None])
+def test_matrix_free_finds_a_direction_that_no_hyper_excites(curvature, sparsity):
+    def objective(x, h):  # h pulls along the first inputs only
+        u = (x[-1] - x[-2]) / np.sqrt(2.0)
+        v = (x[-1] + x[-2]) / np.sqrt(2.0)
+        return 0.5 * anp.sum((x[:-2] - h[0]) ** 2) + 0.5 * v**2 + 0.5 * curvature * u**2
+
+    with pytest.raises((NotPositiveDefiniteError, SolveFailed)):
+        engine.optimization_objective(objective, np.zeros(7), [0.0], 2, solver="cg", sparsity=sparsity)
+
+
+@pytest.mark.parametrize("solver", ["auto", "cg"])
+@pytest.mark.parametrize("sparsity", ["auto", None])
+def test_a_polished_refit_at_a_saddle_is_not_trusted(solver, sparsity):
+    def objective(x, h):  # a minimum at h until h = 1.5, a maximum after it
+        return 0.5 * (1.5 - h[0]) * anp.sum((x - h[0]) ** 2) + 0.1 * anp.sum((x - h[0]) ** 4)
+
+    expansion = engine.optimization_objective(objective, np.zeros(6), [0.0], 4, solver=solver, sparsity=sparsity)
+    refit = expansion.refit([1.8], polish=True)
+    assert not refit.trusted and "not positive definite" in refit.message
+    assert expansion.refit([1.2], polish=True).trusted
 
 
 def test_matrix_free_needs_a_symmetric_matrix():

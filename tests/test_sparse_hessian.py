@@ -10,7 +10,7 @@ from sparse_models import SPARSE_MODELS, arrow_pattern, grid_pattern
 
 import vittles_ng as vn
 from vittles_ng.assembly import Assembly, checked_pattern
-from vittles_ng.errors import NonFiniteError, PatternError, ShapeError
+from vittles_ng.errors import NonFiniteError, PatternError, ShapeError, SizeError
 
 names = pytest.mark.parametrize("model", SPARSE_MODELS.values(), ids=SPARSE_MODELS)
 
@@ -122,6 +122,36 @@ def test_patterns_of_another_shape(shape):
         checked_pattern(np.ones(shape), 3, True)
 
 
+@pytest.mark.parametrize(
+    "bad, error", [(True, ShapeError), (3.0, ShapeError), ([["a"]], TypeError), ([[1j]], TypeError)]
+)
+def test_patterns_that_are_none(bad, error):
+    with pytest.raises(error, match="sparsity pattern has"):
+        checked_pattern(bad, 1, True)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_products_that_do_not_fit_are_refused_before_columns_are_coloured(symmetric, monkeypatch):
+    monkeypatch.setattr(vn.assembly, "memory_limit", lambda: 16 * 7 * 7 - 1)
+    monkeypatch.setattr(vn.assembly, "_coloured", None)
+    with pytest.raises(SizeError, match="matrix of 7 inputs by 7 products or more takes 784 bytes"):
+        Assembly(checked_pattern(np.ones((7, 7)), 7, symmetric), symmetric)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_entries_that_are_not_finite_are_no_missing_ones(value, symmetric):
+    matrix = np.eye(4) + np.diag(np.ones(3), 1) + np.diag(np.ones(3), -1)
+    matrix[1, 1] = value
+    products = matrix[:, [0, 1, 2]].T  # of columns 0 and 3 together, then 1, then 2
+    products[0] += matrix[:, 3]
+    assembly = Assembly(checked_pattern(matrix, 4, symmetric), symmetric)
+    by_colour = np.array([products[[0, 1, 2, 0][np.flatnonzero(d)[0]]] for d in assembly.directions()])
+    given = iter([by_colour, np.full((1, 4), np.nan)])
+    found = assembly.fill(lambda directions: next(given)).toarray()
+    np.testing.assert_array_equal(found, matrix)
+
+
 # ---- of functions ----
 
 
@@ -192,6 +222,54 @@ def test_a_pattern_that_misses_entries_raises_with_the_row():
     pattern = np.eye(8)
     pattern[5, 2] = 1.0
     np.testing.assert_allclose(vn.SparseHessian(objective, x0, pattern).matrix()[2, 5], 2e-3)
+
+
+UNITS = {"tiny": [1.0, 1e-5, 1e-5, 1.0], "huge": [1e5, 1.0, 1.0, 1e5], "far apart": [1e4, 1.0, 0.1, 1e2]}
+
+
+@pytest.mark.parametrize("units", UNITS.values(), ids=UNITS)
+@pytest.mark.parametrize("is_objective", [True, False])
+def test_units_of_the_inputs_hide_no_entry(units, is_objective):
+    units = np.array(units)
+    coupled = np.array([[1.0, 0.3, 0.2, 0.0], [0.3, 1.0, 0.5, 0.0], [0.2, 0.5, 1.0, 0.1], [0.0, 0.0, 0.1, 1.0]])
+    matrix = units[:, None] * coupled * units
+    if is_objective:
+        make, function = vn.SparseHessian, lambda x: 0.5 * anp.dot(x, anp.dot(matrix, x))
+    else:
+        make, function = vn.SparseJacobian, lambda x: anp.dot(matrix, x)
+    for i, j in [(1, 0), (2, 0), (2, 1), (3, 2)]:
+        pattern = coupled != 0.0
+        pattern[i, j] = pattern[j, i] = False
+        with pytest.raises(PatternError, match="misses entries"):
+            make(function, np.ones(4), pattern).matrix()
+    np.testing.assert_allclose(make(function, np.ones(4)).matrix().toarray(), matrix, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "function, expected",
+    [
+        (lambda x: x[0] * x[2], [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]),
+        (lambda x: 3.0 * anp.sum(x), np.zeros((3, 3))),
+        (lambda x: 1e-300 * anp.sum(x**2), 2e-300 * np.eye(3)),
+        (lambda x: 1e300 * x[0] ** 2 + x[1] ** 2, np.diag([2e300, 2.0, 0.0])),
+    ],
+    ids=["saddle", "linear", "tiny", "huge"],
+)
+def test_diagonals_that_have_no_scale(function, expected):
+    np.testing.assert_array_equal(vn.SparseHessian(function, np.ones(3)).matrix().toarray(), expected)
+
+
+def test_rounding_in_an_input_without_effect_is_no_missing_entry():
+    rng = np.random.default_rng(2)
+    weights = np.append(rng.uniform(10.0, 100.0, 20), 0.0)
+
+    def objective(x):  # the last input's curvature is that of terms that cancel
+        terms = weights * x**2 + anp.append(x[1:] * x[:-1], 0.0)
+        return anp.sum(terms) - x[-1] * x[-2] + (x[-1] * np.pi) ** 2 - (np.pi**2) * x[-1] ** 2
+
+    sparse = vn.SparseHessian(objective, np.ones(21))
+    matrix = sparse.matrix().toarray()
+    assert abs(matrix[-1, -1]) < 1e-13 and matrix[0, 0] == 2.0 * weights[0]
 
 
 def test_another_branch_elsewhere_finds_its_own_pattern():
@@ -279,7 +357,7 @@ def test_block_hessian_prints_progress_when_asked(capsys):
     hessian.get_hessian(np.ones(7))
     assert capsys.readouterr().out == ""
     hessian.get_block_hessian(np.ones(7), print_every=2)
-    assert capsys.readouterr().out == "2 of 3 products\n3 of 3 products\n"
+    assert capsys.readouterr().out == "2 of 2 products\n"
 
 
 def test_block_hessian_refuses_what_it_cannot_do():
@@ -293,5 +371,8 @@ def test_block_hessian_refuses_what_it_cannot_do():
         hessian.get_hessian(np.ones(5))
     with pytest.raises(ValueError, match="global_inds has inputs that are in a block"):
         hessian.get_global_hessian(np.ones(7), global_inds=[2, 3])
+    for bad in ([-1], [7], [2.7], [np.nan]):
+        with pytest.raises(ValueError, match="indices from 0 to 6"):
+            hessian.get_global_hessian(np.ones(7), global_inds=bad)
     with pytest.raises(PatternError, match="misses entries"):
         vn.SparseBlockHessian(lambda x: anp.sum(x) ** 3, [[0, 1], [2, 3]]).get_block_hessian(np.ones(4))

@@ -11,10 +11,14 @@ import numpy as np
 import scipy.sparse
 
 from .errors import PatternError, ShapeError
+from .memory import OF_MEMORY, check_size, memory_limit
 
 __all__ = ["Assembly", "checked_pattern"]
 
 _CANDIDATES = 16  # numbers of dense columns to choose among
+#: The check looks for entries in the units of the rows and columns, down to this part of the largest of these, so that
+#: it sees entries from about 1e-13 of the largest on: below it, rounding in the products would pass for an entry.
+_SMALLEST_UNIT = 1e-2
 
 
 class Assembly:
@@ -26,6 +30,11 @@ class Assembly:
         Where entries may be; see :func:`checked_pattern`.
     symmetric : bool
         Whether the matrix is symmetric; the pattern must then be.
+
+    Raises
+    ------
+    SizeError
+        The products would not fit in memory.
 
     Attributes
     ----------
@@ -50,12 +59,21 @@ class Assembly:
         self.dense, self.dense_rows = _dense_lines(pattern, columns, symmetric)
         is_dense_column, is_dense_row = _mask(self.dense, n), _mask(self.dense if symmetric else self.dense_rows, n)
         kept = ~(is_dense_column[columns] | is_dense_row[pattern.indices])
-        self.colours = _coloured(pattern.indices[kept], columns[kept], n)
+        rows = pattern.indices[kept]
+        self._check_size(n, int(np.bincount(rows, minlength=1).max()))
+        self.colours = _coloured(rows, columns[kept], n)
         self.colours[is_dense_column] = -1
         used, self.colours[~is_dense_column] = np.unique(self.colours[~is_dense_column], return_inverse=True)
         self.n_colours = len(used)
         self.n_products = len(self.dense) + self.n_colours + len(self.dense_rows)
         self.source = self._sources(columns)
+
+    def _check_size(self, n, fewest_colours):
+        """Raise, before columns are coloured, where directions and products would not fit in memory."""
+        n_products = len(self.dense) + fewest_colours + len(self.dense_rows)
+        what = f"finding the entries of a matrix of {n} inputs by {n_products} products or more"
+        remedy = "the pattern is close to dense: use products with the matrix alone (sparsity=None, solver='cg')"
+        check_size(16 * n_products * n, what, memory_limit(), OF_MEMORY, remedy)
 
     @property
     def nnz(self):
@@ -95,7 +113,7 @@ class Assembly:
         shared = (np.zeros(self.nnz), self.pattern.indices, self.pattern.indptr)
         return scipy.sparse.csc_array(shared, shape=self.pattern.shape)
 
-    def fill(self, product, transposed=None, out=None):
+    def fill(self, product, transposed=None, out=None, check=None):
         """The matrix from its products.
 
         Parameters
@@ -106,6 +124,8 @@ class Assembly:
             The same with the transpose; needed where there are dense rows.
         out : csc_array, default=None
             A matrix of :meth:`matrix` whose ``data`` are overwritten; default: a new one.
+        check : callable, default=None
+            ``product`` for the random direction; default: ``product`` itself.
 
         Returns
         -------
@@ -118,33 +138,44 @@ class Assembly:
         """
         out = self.matrix() if out is None else out
         n = self.pattern.shape[0]
-        directions = self.directions()
-        probe = np.random.default_rng(4).standard_normal(n)
-        products = product(np.concatenate([directions, probe[None, :]]))
-        found, probed = products[:-1], products[-1]
+        found = product(self.directions())
         if len(self.dense_rows):
             rows = np.zeros((len(self.dense_rows), n))
             rows[np.arange(len(rows)), self.dense_rows] = 1.0
             found = np.concatenate([found, transposed(rows)])
         np.take(np.ascontiguousarray(found).ravel(), self.source, out=out.data, mode="clip")
-        _check(out, probe, probed)
+        self._check(out, product if check is None else check)
         return out
 
+    def _check(self, matrix, product):
+        """Compare ``J v`` of the assembled matrix with the product, for a random v in the units of the inputs."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            magnitude = scipy.sparse.csc_array((np.abs(matrix.data), matrix.indices, matrix.indptr), shape=matrix.shape)
+            of_rows, of_columns = _scales(magnitude, self.symmetric)
+            probe = of_columns * np.random.default_rng(4).standard_normal(len(of_columns))
+            expected = product(probe[None, :])[0]
+            difference = of_rows * np.abs(matrix @ probe - expected)
+            size = of_rows * (magnitude @ np.abs(probe))
+            allowed = 1e-6 * size + 1e-9 * max(float(np.max(size)), float(np.max(of_rows * np.abs(expected))))
+        bad = np.flatnonzero(difference > allowed)  # a NaN is the matrix's own and is named when it is factored
+        if bad.size:
+            worst = int(bad[np.argmax(difference[bad])])
+            raise PatternError(
+                f"the pattern misses entries: the product of the assembled matrix with a random vector differs from "
+                f"that of the tape by {difference[worst] / of_rows[worst]:.1e} in row {worst}, and in {bad.size} rows "
+                "in all: pass sparsity='auto', or a pattern with these rows' entries."
+            )
 
-def _check(matrix, probe, expected):
-    """Compare ``J v`` of the assembled matrix with the product, for a random v."""
-    difference = np.abs(matrix @ probe - expected)
-    magnitude = scipy.sparse.csc_array((np.abs(matrix.data), matrix.indices, matrix.indptr), shape=matrix.shape)
-    scale = magnitude @ np.abs(probe)
-    allowed = 1e-6 * scale + 1e-9 * max(float(np.max(scale)), float(np.max(np.abs(expected), initial=0.0)))
-    bad = np.flatnonzero(difference > allowed)  # a NaN is the matrix's own and is named when it is factored
-    if bad.size:
-        worst = int(bad[np.argmax(difference[bad])])
-        raise PatternError(
-            f"the pattern misses entries: the product of the assembled matrix with a random vector differs from that "
-            f"of the tape by {difference[worst]:.1e} in row {worst}, and in {bad.size} rows in all: "
-            "pass sparsity='auto', or a pattern with these rows' entries."
-        )
+
+def _scales(magnitude, symmetric):
+    """What brings entries of all rows and columns near one, so that small units hide no entry: (n,) each."""
+    largest = float(np.max(magnitude.data, initial=0.0)) or 1.0
+    if symmetric:
+        units = 1.0 / np.maximum(np.sqrt(magnitude.diagonal()), _SMALLEST_UNIT * np.sqrt(largest))
+        return units, units
+    of_columns = 1.0 / np.maximum(magnitude.max(axis=0).toarray().ravel(), _SMALLEST_UNIT * largest)
+    in_units = magnitude.multiply(of_columns[None, :]).tocsr()
+    return 1.0 / np.maximum(in_units.max(axis=1).toarray().ravel(), _SMALLEST_UNIT), of_columns
 
 
 def _mask(indices, n):
@@ -208,9 +239,14 @@ def checked_pattern(pattern, n, symmetric):
     ------
     ShapeError
         It is not (n, n).
+    TypeError
+        Its elements are no numbers.
     """
     if not scipy.sparse.issparse(pattern):
-        pattern = scipy.sparse.coo_array(np.asarray(pattern))
+        pattern = np.asarray(pattern)
+        if pattern.dtype.kind not in "biuf":
+            raise TypeError(f"the sparsity pattern has elements of type {pattern.dtype}: zeros and ones are needed.")
+        pattern = scipy.sparse.coo_array(pattern) if pattern.ndim == 2 else pattern
     if pattern.shape != (n, n):
         raise ShapeError(
             f"the sparsity pattern has shape {pattern.shape}, the input has {n} elements: ({n}, {n}) is needed."

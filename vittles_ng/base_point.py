@@ -13,9 +13,10 @@ from .errors import NotASolutionError, NotPositiveDefiniteError, PatternError, V
 from .problem import Problem
 from .solvers import SOLVERS, CGOptions, Cholmod, Schur, as_solver, choose_solver, make_cg
 
-__all__ = ["BasePoint", "polished"]
+__all__ = ["BasePoint", "descended", "polished"]
 
-_MAX_POLISH = 30
+_MAX_POLISH, _MAX_HALVINGS = 30, 40
+_ARMIJO = 1e-4
 
 
 class BasePoint(Problem):
@@ -97,7 +98,9 @@ class BasePoint(Problem):
         """
         if self._is_cg and as_minimum:
             matrix = None if self.assembly is None else self.matrix()
-            return make_cg(self._solver, self.jacobian_products, self.input.size, matrix, takes_rows=True)
+            solver = make_cg(self._solver, self.jacobian_products, self.input.size, matrix, takes_rows=True)
+            solver.check_definite()
+            return solver
         matrix = self.matrix()
         if not (self.is_objective and as_minimum):
             return choose_solver(matrix, self._solver if as_minimum else "auto")
@@ -135,24 +138,35 @@ def polished(problem):
         if size <= 4.0 * np.finfo(float).eps or (best is not None and size <= 1e-10 and size >= 0.5 * best):
             return problem
         best = size if best is None else min(best, size)
-        problem = _line_search(problem, step)
+        problem = descended(problem, step)
+        if problem is None:
+            raise NotASolutionError(
+                "polishing: no step length decreases the objective; check that it has a minimum, and is smooth."
+            )
     raise NotASolutionError(
         f"polishing did not reach a minimum in {_MAX_POLISH} Newton steps (the last step was {size:.1e} relative): "
         "start closer, or check that the objective has a minimum."
     )
 
 
-def _line_search(problem, step):
-    """The problem at ``input - t step``, t = 1, 1/2, ... until the objective does not grow (Armijo)."""
+def descended(problem, step):
+    """The problem at ``input - t step``, t = 1, 1/2, ... until the objective falls enough (Armijo), or None.
+
+    Parameters
+    ----------
+    problem : BasePoint
+        Of an objective.
+    step : ndarray of shape (n_input,)
+        A Newton step.
+    """
     slope, t = float(problem.residual0 @ step), 1.0
-    while t > 1e-6:
+    rounding = 1e-12 * (1.0 + abs(problem.objective0))
+    for _ in range(_MAX_HALVINGS):
         try:
             trial = problem.at(problem.input.flat0 - t * step)
-        except (VittlesError, FloatingPointError):
-            t /= 2.0
-            continue
-        rounding = 1e-12 * (1.0 + abs(problem.objective0))
-        if trial.objective0 <= problem.objective0 - 1e-4 * t * slope + rounding:
+        except (VittlesError, ArithmeticError):
+            trial = None
+        if trial is not None and trial.objective0 <= problem.objective0 - _ARMIJO * t * slope + rounding:
             return trial
         t /= 2.0
-    raise NotASolutionError("polishing: no step length decreases the objective; check that it has a minimum.")
+    return None

@@ -10,6 +10,7 @@ from collections import OrderedDict
 import numpy as np
 
 from .errors import NonFiniteError
+from .executors import progress
 from .taylor.recorded import block_size
 from .taylor.series import Workspace
 
@@ -105,7 +106,7 @@ class Recursion:
         out : ndarray of shape (order, n_directions, n_input)
             Written into.
         """
-        for start in range(0, n_directions, self._block):
+        for start in progress(range(0, n_directions, self._block), what="series"):
             stop = min(start + self._block, n_directions)
             walk = self._walk(stop - start)
             factors = rows(start, stop, walk.directions)

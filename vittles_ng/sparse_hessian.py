@@ -58,7 +58,8 @@ class _SparseDerivative:
         -------
         csc_array of shape (n_input, n_input)
             The same object each time, with its ``data`` overwritten (another one only where "auto" finds that the
-            function takes another branch there, with other entries); copy it to keep it.
+            function takes another branch there, with other entries); copy it to keep it, and give each thread a
+            Hessian of its own.
 
         Raises
         ------
@@ -233,10 +234,11 @@ class SparseBlockHessian:
         is_local = np.zeros(n)
         is_local[self._blocks] = 1.0
 
-        def product(directions):  # of the part between local inputs
+        def product(directions, print_every=print_every):  # of the part between local inputs
             return _products(recorded, directions * is_local, print_every) * is_local
 
-        return scipy.sparse.csc_matrix(Assembly(pattern, symmetric=True).fill(product))
+        assembly = Assembly(pattern, symmetric=True)
+        return scipy.sparse.csc_matrix(assembly.fill(product, check=lambda probe: product(probe, print_every=0)))
 
     def get_global_hessian(self, opt_par, global_inds=None, print_every=0):
         """The entries in rows and columns of global inputs, csc_matrix (n, n), from a product each.
@@ -251,7 +253,7 @@ class SparseBlockHessian:
         """
         recorded, n = self._recorded(opt_par)
         others = np.setdiff1d(np.arange(n), self._blocks)
-        chosen = others if global_inds is None else np.unique(np.asarray(global_inds, dtype=np.int64))
+        chosen = others if global_inds is None else _indices(global_inds, n)
         both = np.intersect1d(chosen, self._blocks)
         if both.size:
             raise ValueError(f"global_inds has inputs that are in a block ({both[:5]}): they must be in none.")
@@ -285,6 +287,14 @@ class SparseBlockHessian:
             recorded = Recorded(lambda x: equation(x, equation.hyper.flat0), (flat,))
             self._last = flat.tobytes(), recorded
         return recorded, flat.size
+
+
+def _indices(given, n):
+    """Indices of inputs, sorted and each once."""
+    given = np.asarray(given)
+    if given.size and (given.dtype.kind not in "iu" or given.min() < 0 or given.max() >= n):
+        raise ValueError(f"global_inds has other elements than indices from 0 to {n - 1}: {given.ravel()[:5]}.")
+    return np.unique(given.astype(np.int64))
 
 
 def _products(recorded, directions, print_every):

@@ -118,7 +118,7 @@ class LaplaceApproximation:
         Parameters
         ----------
         hyper : array_like of shape (n_hyper,), or nested, default=None
-            Default: ``hyper_val0``.
+            Default: ``hyper_val0``, where no covariance is given.
         covariance : array_like of shape (n_hyper, n_hyper), default=None
             Of the hyper, such as :attr:`LaplaceFit.covariance`. Then what the hyper is uncertain by is added, ``J
             covariance J^T`` with ``J = du/dhyper``: the delta method. Default: the hyper counts as known.
@@ -132,11 +132,18 @@ class LaplaceApproximation:
         ------
         ShapeError, NotPositiveDefiniteError
             ``covariance`` has another shape, or is none.
+        ValueError
+            ``covariance`` is given without the hyper that it belongs to.
 
         References
         ----------
         R. E. Kass and D. Steffey, J. Amer. Statist. Assoc. 84 (1989) 717.
         """
+        if hyper is None and covariance is not None:
+            raise ValueError(
+                "covariance belongs to the hyper where it was found, and none is given: "
+                "standard_errors(fit.hyper, fit.covariance)."
+            )
         mode = self._at(self._problem0.hyper.flat0 if hyper is None else hyper)
         variance = mode.factor.inverse_diagonal()
         if covariance is not None:

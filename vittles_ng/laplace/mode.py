@@ -23,14 +23,14 @@ import numpy as np
 import scipy.sparse
 from autograd import grad
 
+from ..base_point import descended
 from ..errors import NonFiniteError, NotASolutionError, NotPositiveDefiniteError, ShapeError, VittlesError
 from ..solvers import choose_solver
 from ..taylor.recorded import Recorded, block_size
 
 __all__ = ["Mode", "minimised", "square_root"]
 
-_MAX_NEWTON, _MAX_HALVINGS, _MAX_SHIFTS = 100, 40, 12
-_ARMIJO = 1e-4
+_MAX_NEWTON, _MAX_SHIFTS = 100, 12
 _LONG = 1e-4  # a Newton step from which no other than a quadratic objective comes to the target at once
 #: Newton step, relative to 1 + |input|, at which the mode is reached; "at rounding" below the second.
 _TARGET, _AT_ROUNDING = 1e-12, 1e-7
@@ -145,7 +145,12 @@ def minimised(problem, like):
                     _check_curvature(problem, *came)
                 return Mode(problem, factor)
             came, like = (problem, step), factor if refused is None else like
-            problem, last = _lower(problem, step), size
+            problem, last = descended(problem, step), size
+        if problem is None:
+            raise NotASolutionError(
+                f"no step length decreases the objective at hyper {_shown(came[0])}: it has no minimum in the input "
+                "there, or is not smooth."
+            )
     raise NotASolutionError(
         f"no minimum in the input after {_MAX_NEWTON} Newton steps (the last was {size:.1e} relative) at hyper "
         f"{_shown(problem)}: start closer, or check that the objective has one there."
@@ -183,24 +188,6 @@ def _factored(problem, like):
         except NotPositiveDefiniteError:
             shift *= 10.0
     raise refused
-
-
-def _lower(problem, step):
-    """The problem at ``input - t step``, t = 1, 1/2, ... until the objective falls enough."""
-    slope, t = float(problem.residual0 @ step), 1.0
-    rounding = 1e-12 * (1.0 + abs(problem.objective0))
-    for _ in range(_MAX_HALVINGS):
-        try:
-            trial = problem.at(problem.input.flat0 - t * step)
-        except (VittlesError, ArithmeticError):
-            trial = None
-        if trial is not None and trial.objective0 <= problem.objective0 - _ARMIJO * t * slope + rounding:
-            return trial
-        t /= 2.0
-    raise NotASolutionError(
-        f"no step length decreases the objective at hyper {_shown(problem)}: it has no minimum in the input there, or "
-        "is not smooth."
-    )
 
 
 def _shown(problem):

@@ -21,6 +21,8 @@ __all__ = ["CGOptions", "ConjugateGradient", "cg", "make_cg"]
 
 #: Elements of one of the arrays of an iteration: more right-hand sides than fit are solved for in turns.
 BLOCK_ELEMENTS = 1 << 22
+#: Residual of :meth:`ConjugateGradient.check_definite`: below the part that any direction has in a random vector.
+DEFINITE_RTOL = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +140,8 @@ class ConjugateGradient(Solver):
     -----
     ``solve`` raises :class:`SolveFailed` with the residual and the iteration count where the tolerance is not
     reached, and :class:`NotPositiveDefiniteError` where it meets a direction of non-positive curvature. A matrix that
-    is indefinite in directions which no right-hand side excites is not found out; its solutions are right all the same.
+    is indefinite in directions which no right-hand side excites is found out by :meth:`check_definite` alone, which
+    costs a solve; an expansion calls it.
 
     References
     ----------
@@ -195,6 +198,19 @@ class ConjugateGradient(Solver):
                 f"(tolerance {tol:.0e}): use solver='lu' or 'superlu' if it is no Hessian."
             )
 
+    def check_definite(self):
+        """Solve with a random right-hand side, which has a part along every direction, to 1e-6 (``rtol`` if larger).
+
+        Raises
+        ------
+        NotPositiveDefiniteError, SolveFailed
+            The matrix is indefinite, singular or too ill conditioned.
+        """
+        if self.n:
+            b = np.random.default_rng(2).standard_normal((1, self.n))
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._iterate(b / _norms(b)[:, None], max(self._rtol, DEFINITE_RTOL))
+
     def _apply(self, rows):
         result = np.array(self._products(rows.copy()), dtype=float)
         if result.shape != rows.shape:
@@ -227,11 +243,11 @@ class ConjugateGradient(Solver):
             norm = _norms(b)[:, None]
             # A singular matrix drives the iteration beyond the range of numbers, which the checks then name.
             with np.errstate(over="ignore", invalid="ignore"):
-                solved = self._iterate(b / norm)
+                solved = self._iterate(b / norm, self._rtol)
             x[todo] = solved * norm * size[todo, None]
         return x
 
-    def _iterate(self, b):
+    def _iterate(self, b, rtol):
         """Solutions for rows b of norm one; Hestenes & Stiefel's iteration, for each row on its own.
 
         alpha = r.z / p.A p,  x += alpha p,  r -= alpha A p,  z = M r,  p = z + (r.z / previous r.z) p
@@ -250,14 +266,14 @@ class ConjugateGradient(Solver):
             iterations[going] = iteration
             largest[going] = np.maximum(largest[going], _norms(product) / _norms(p))
             # Half the tolerance, because the true residual drifts away from this one.
-            on = ~(_norms(r) <= 0.5 * self._rtol)
+            on = ~(_norms(r) <= 0.5 * rtol)
             if not on.any():
                 break
             going, r, p = going[on], r[on], p[on]
             z, new = self._preconditioned(r)
             p = z + (new / rz[on])[:, None] * p
             rz = new
-        self._check_residuals(x, b, iterations, largest)
+        self._check_residuals(x, b, iterations, largest, rtol)
         return x
 
     def _curved(self, p, iteration):
@@ -286,21 +302,21 @@ class ConjugateGradient(Solver):
             )
         return z, rz
 
-    def _check_residuals(self, x, b, iterations, largest):
+    def _check_residuals(self, x, b, iterations, largest, rtol):
         residual = _norms(self._apply(x) - b)
         rounding = 10 * np.finfo(float).eps * largest * _norms(x)
         # Rounding excuses a residual of 1e-3 at most: beyond it nothing of the solution is known.
-        excess = residual / np.maximum(self._rtol, np.minimum(rounding, 1e-3))
+        excess = residual / np.maximum(rtol, np.minimum(rounding, 1e-3))
         worst = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)))
         if excess[worst] <= 1:
             return
         reachable = self._accuracy * largest[worst] * np.linalg.norm(x[worst])
-        if reachable > 0.1 * self._rtol:
+        if reachable > 0.1 * rtol:
             raise SolveFailed(
                 residual[worst],
                 iterations[worst],
                 f"the products are good to about {self._accuracy:.0e} only, the residual to {reachable:.0e}, and "
-                f"rtol={self._rtol:.0e} was asked for: pass rtol={min(10 * reachable, 0.1):.0e} or more, or exact "
+                f"rtol={rtol:.0e} was asked for: pass rtol={min(10 * reachable, 0.1):.0e} or more, or exact "
                 "products",
             )
         raise SolveFailed(residual[worst], iterations[worst])

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse
 
 from ..errors import SizeError
+from ..memory import OF_MEMORY, memory_limit
 from .dependence_rules import rule_of
 from .index_sets import IndexSets
 from .structure import Accumulation, SparseTerm
@@ -19,6 +20,7 @@ from .structure import Accumulation, SparseTerm
 __all__ = ["dependence"]
 
 _MAX_ENTRIES = 2**31 - 1  # of the result: what an int32 index counts
+_ENTRY_BYTES = 12  # that an entry takes while rows are made into columns
 
 
 def dependence(tape, argnum, output):
@@ -53,10 +55,11 @@ def dependence(tape, argnum, output):
     if numbers is None:
         return scipy.sparse.csr_array((np.size(value), sets.n), dtype=bool)
     size = int(np.sum(sets.count(numbers)))
-    if size > _MAX_ENTRIES:
+    most = min(_MAX_ENTRIES, memory_limit() // _ENTRY_BYTES)
+    if size > most:
         raise SizeError(
-            f"the pattern of {np.size(value)} outputs in {sets.n} arguments has {size:.1e} entries > "
-            f"{_MAX_ENTRIES:.1e}: it is close to dense; use products with it instead (solver='cg')."
+            f"the pattern of {np.size(value)} outputs in {sets.n} arguments has {size:.1e} entries > {most:.1e} "
+            f"(what fits an index, or {OF_MEMORY}): it is close to dense; use products with it instead (solver='cg')."
         )
     return sets.rows(np.ravel(numbers))
 

@@ -138,6 +138,11 @@ def _pad(array, pad_width, mode="constant", **kwargs):
     if mode == "constant":
         return np.pad(array, pad_width)
     if mode in _GATHERING_PADS:
+        if kwargs.get("reflect_type", "even") != "even":
+            raise MissingRuleError(
+                "the primitive 'pad' has no Taylor rule for reflect_type='odd', which is no picking of entries: "
+                "concatenate what it would add."
+            )
         return np.pad(array, pad_width, mode, **kwargs)
     raise MissingRuleError(f"the primitive 'pad' has no Taylor rule for mode={mode!r}: concatenate what it would add.")
 
