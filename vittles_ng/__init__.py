@@ -4,10 +4,11 @@ Requires ``G(input_val0, hyper_val0) == 0``: an estimator that was solved once. 
 hyperparameters, without solving again.
 """
 
-from . import baselines, errors, solvers
+from . import adapters, baselines, errors, finite_differences, robustness, solvers
 from .continuation import Path, follow_path
 from .expansion import ParametricSensitivityTaylorExpansion
 from .functionals import FunctionalExpansion
+from .jackknife import InfinitesimalJackknife
 from .laplace import LaplaceApproximation, LaplaceFit
 from .sparse_hessian import SparseBlockHessian, SparseHessian, SparseJacobian
 from .taylor.jet import defjet, jet
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "FunctionalExpansion",
+    "InfinitesimalJackknife",
     "LaplaceApproximation",
     "LaplaceFit",
     "ParametricSensitivityTaylorExpansion",
@@ -28,12 +30,23 @@ __all__ = [
     "SparseBlockHessian",
     "SparseHessian",
     "SparseJacobian",
+    "adapters",
     "baselines",
     "defjet",
     "errors",
+    "finite_differences",
     "follow_path",
+    "from_sklearn",
+    "from_statsmodels",
     "jet",
     "load",
+    "robustness",
     "solvers",
     "sparse_dot",
 ]
+
+
+def __getattr__(name):
+    if name in adapters.__all__:
+        return getattr(adapters, name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -24,6 +24,7 @@ __all__ = [
     "NonSmoothError",
     "RepeatedEigenvalueError",
     "SizeError",
+    "MismatchError",
     "PatternError",
     "SavedFileError",
     "PathError",
@@ -32,6 +33,9 @@ __all__ = [
     "UnsupportedModelError",
     "UnsupportedOnBlocksError",
     "WorkerError",
+    "DivergenceError",
+    "NotQuadraticError",
+    "NotCommutingError",
     "optional_import",
 ]
 
@@ -115,6 +119,10 @@ class SizeError(VittlesError, MemoryError):
     """A result would not fit in memory."""
 
 
+class MismatchError(VittlesError, ValueError):
+    """A derivative or a part of a function that was given contradicts the function itself."""
+
+
 class PatternError(VittlesError, ValueError):
     """A sparsity pattern misses entries of the matrix."""
 
@@ -145,6 +153,32 @@ class UnsupportedOnBlocksError(VittlesError, NotImplementedError):
 
 class WorkerError(VittlesError, RuntimeError):
     """A worker process ended, or something could not be sent to it or back."""
+
+
+class DivergenceError(VittlesError, ArithmeticError):
+    """The iterates of a method run away: its step size is too large for the curvature."""
+
+
+class NotQuadraticError(VittlesError, ValueError):
+    """An objective that must be quadratic in its input is not."""
+
+
+class NotCommutingError(VittlesError, ValueError):
+    """The Hessian does not commute with its derivative, so that polynomials of it say nothing of the derivative.
+
+    Attributes
+    ----------
+    commutator_norm : float
+        ``|A H - H A| / (|A| |H|)`` in Frobenius norms, A the derivative of the Hessian H: from 0, where they commute,
+        to the square root of 2.
+    """
+
+    def __init__(self, message, commutator_norm):
+        self.commutator_norm = float(commutator_norm)
+        super().__init__(message)
+
+    def __reduce__(self):  # from and to other processes
+        return type(self), (str(self), self.commutator_norm)
 
 
 def optional_import(name, extra="report"):

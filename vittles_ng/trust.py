@@ -18,11 +18,12 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from .errors import NonFiniteError, ShapeError
+from .executors import progress
 from .polish import MAX_CONTRACTION, evaluate
 from .polish import polish as polish_point
 from .radius import convergence_radius, range_of_validity
 
-__all__ = ["Refit", "convergence_radius", "range_of_validity", "refit"]
+__all__ = ["Refit", "convergence_radius", "evidence", "range_of_validity", "refit"]
 
 _EPS = np.finfo(float).eps
 _DEFAULT_TOL = 1e-3
@@ -117,7 +118,8 @@ def refit(problem, solver, terms, new_hypers, tol=None, polish=False):
     radii = np.atleast_1d(convergence_radius(terms[1:])) if len(new_hypers) else np.zeros(0)
     step = _Step(problem, solver, tol, polish, is_batch)
     with np.errstate(all="ignore"):  # a step far too long overflows, which is found out where it is used
-        rows = [step.refit(terms[:, i], hyper, float(radii[i])) for i, hyper in enumerate(new_hypers)]
+        hypers = enumerate(progress(new_hypers, what="refits"))
+        rows = [step.refit(terms[:, i], hyper, float(radii[i])) for i, hyper in hypers]
     return _stacked(rows, terms.shape[2]) if is_batch else rows[0]
 
 
@@ -154,7 +156,7 @@ class _Step:
         if undefined and not self.polish and not self.is_batch:
             raise NonFiniteError(f"{undefined} at the new hyper: {_REMEDY}.")
         contraction, error = (
-            (np.inf, np.full(value.size, np.inf)) if undefined else _evidence(self.problem, self.solver, points, hyper)
+            (np.inf, np.full(value.size, np.inf)) if undefined else evidence(self.problem, self.solver, points, hyper)
         )
         found = Refit(
             value=value,
@@ -240,8 +242,24 @@ def _as_refit(found, result, tol):
 _REMEDY = "take a shorter step, or go there with follow_path"
 
 
-def _evidence(problem, solver, points, hyper):
-    """Contraction and error estimate per component from two chord steps."""
+def evidence(problem, solver, points, hyper):
+    """Contraction and error estimate per component from two chord steps.
+
+    Parameters
+    ----------
+    problem : Problem
+    solver : Solver
+        The factor at the base point.
+    points : list of two Point
+        At a value, where the equation is defined, and one chord step further; see :func:`vittles_ng.polish.evaluate`.
+    hyper : ndarray of shape (n_hyper,)
+
+    Returns
+    -------
+    contraction : float
+    error_estimate : ndarray of shape (n_input,)
+        Infinite where there is no evidence.
+    """
     first, second = points
     s1, s2 = first.step, second.step
     if second.reason:
