@@ -35,6 +35,8 @@ bench: $(VENV)/.stamp-bench
 	$(BIN)/python -m benchmarks
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.path | tee benchmarks/results/path.txt
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.trust | tee benchmarks/results/trust.txt
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.jackknife | tee benchmarks/results/jackknife.txt
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.robustness | tee benchmarks/results/robustness.txt
 
 docs: $(VENV)/.stamp-docs
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html

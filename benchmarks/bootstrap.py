@@ -1,6 +1,8 @@
 """Study 2: many bootstrap refits of one model on one core, ``python -m benchmarks.bootstrap``.
 
 The weighted logistic regression 2000 x 20; its hyper is one weight per observation, its steps are multinomial counts.
+Beside the engine there is ``InfinitesimalJackknife.bootstrap``, which draws the counts itself, without and with
+verdicts on its values.
 The study runs in a process of its own with one BLAS thread on one core: see `run_on_one_core`.
 """
 
@@ -9,11 +11,14 @@ import json
 import os
 import subprocess
 import sys
+from itertools import count
 
+import autograd.numpy as anp
 import numpy as np
 from scipy.linalg.lapack import dposv, dpotrs
 from scipy.special import expit
 
+import vittles_ng as vn
 from benchmarks.models import exact_refit, logistic
 from benchmarks.orders import AGREEMENT_TOL, MethodsDisagree
 from benchmarks.rivals import build_engine, build_nested
@@ -123,6 +128,17 @@ class ChordRefits:
         return values
 
 
+def logistic_loss(b, x, y):
+    """Negative log likelihoods of labels 0 and 1."""
+    z = anp.dot(x, b)
+    return anp.logaddexp(0.0, z) - y * z
+
+
+def logistic_jackknife(model, order):
+    """The jackknife of a logistic model at its base point."""
+    return vn.InfinitesimalJackknife(logistic_loss, model.input_val0, (model.design, model.response), order=order)
+
+
 def fewest_steps(model, by_steps, all_weights, exact, target):
     """(steps, error): the fewest steps whose root-mean-square error is at most `target`.
 
@@ -167,9 +183,15 @@ def run(n_resamples, rounds, n_exact=200):
         differences[other] = float(np.max(np.abs(batch[: len(values)] - values)) / change)
         if not differences[other] <= AGREEMENT_TOL:
             raise MethodsDisagree(f"the engine's batch and {other} differ by {differences[other]:.1e} relative.")
+    jackknife, seeds = logistic_jackknife(model, ORDER), count(1)
     newton, numpy_newton, chord = NewtonRefits(model), NumPyNewtonRefits(model), ChordRefits(model)
     errors = {"engine batch": model.rms_error(batch, exact)}
     errors["engine loop"] = errors["engine batch"]
+    by_jackknife = {"bootstrap(), no verdicts": False, "bootstrap(), verdicts": "auto"}
+    for name, verdicts in by_jackknife.items():
+        resamples = jackknife.bootstrap(n_exact, 0, verdicts=verdicts)
+        theirs = np.array([exact_refit(model, row) for row in resamples.weights])
+        errors[name] = model.rms_error(resamples.values, theirs)
     for name, solver in ((NUMPY_NEWTON, numpy_newton), (TUNED_NEWTON, newton)):
         solved = solver.to_tolerance(weights)
         if not np.max(np.abs(solved - exact)) <= NEWTON_TOL:
@@ -183,6 +205,10 @@ def run(n_resamples, rounds, n_exact=200):
     cells = {
         "engine batch": Cell(expansion.evaluate_taylor_series, draw),
         "engine loop": Cell(engine_loop, draw),
+        **{
+            name: Cell(lambda seed, v=v: jackknife.bootstrap(n_resamples, seed, verdicts=v), lambda: next(seeds))
+            for name, v in by_jackknife.items()
+        },
         NUMPY_NEWTON: Cell(numpy_newton.to_tolerance, draw),
         TUNED_NEWTON: Cell(newton.to_tolerance, draw),
         newton_name: Cell(lambda weights: newton.by_steps(weights, newton_steps), draw),

@@ -20,7 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "vittles_ng"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 METHODS = (types.FunctionType, property, classmethod, staticmethod)
-DOCUMENTS_WITH_CODE = ["README.rst", "docs/extending.rst", "docs/hierarchical.rst", "docs/sparse.rst"]
+DOCUMENTS_WITH_CODE = [
+    "README.rst",
+    *(f"docs/{name}.rst" for name in ("extending", "hierarchical", "jackknife", "migration", "sparse")),
+]
 
 TOP_LEVEL = {
     ".ci",
@@ -63,12 +66,12 @@ def run_python(code, folder):
     )
 
 
-def python_blocks(text):
-    """Return the ``.. code-block:: python`` bodies of a reStructuredText document, in order and dedented."""
+def blocks_of(text, language):
+    """Return the ``.. code-block::`` bodies in a language of a reStructuredText document, in order and dedented."""
     lines = text.expandtabs().splitlines()
     blocks = []
     for start, line in enumerate(lines):
-        directive = re.fullmatch(r"( *)\.\. code(?:-block)?:: *python", line)
+        directive = re.fullmatch(rf"( *)\.\. code(?:-block)?:: *{language}", line)
         if directive is None:
             continue
         indent = len(directive.group(1))
@@ -149,18 +152,20 @@ def test_public_names_have_docstrings(name):
         assert [key for key in methods if not inspect.getdoc(getattr(value, key))] == []
 
 
-def test_python_blocks_are_found():
+def test_blocks_are_found():
     text = "Text\n\n.. code-block:: python\n\n    if a:\n        b = 2\n\n    c = 3\n\nMore::\n\n    not python\n"
-    assert python_blocks(text) == ["if a:\n    b = 2\n\nc = 3\n"]
+    assert blocks_of(text, "python") == ["if a:\n    b = 2\n\nc = 3\n"]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS_WITH_CODE)
 def test_documented_code_runs_as_printed(name, tmp_path):
     """A reader copies the blocks from top to bottom into one session, so they run as one script."""
-    blocks = python_blocks(read(name))
+    blocks = blocks_of(read(name), "python")
     assert blocks, f"{name} has no '.. code-block:: python'"
     done = run_python("\n".join(blocks), tmp_path)
     assert done.returncode == 0, done.stderr
+    if name == "README.rst":
+        assert done.stdout == "".join(blocks_of(read(name), "text"))
 
 
 def test_readme_shows_the_benchmark():

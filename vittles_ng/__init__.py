@@ -4,12 +4,23 @@ Requires ``G(input_val0, hyper_val0) == 0``: an estimator that was solved once. 
 hyperparameters, without solving again.
 """
 
-from . import adapters, baselines, errors, finite_differences, robustness, solvers
+from . import adapters, baselines, errors, finite_differences, robustness, solvers, unrolling
 from .continuation import Path, follow_path
 from .expansion import ParametricSensitivityTaylorExpansion
 from .functionals import FunctionalExpansion
 from .jackknife import InfinitesimalJackknife
 from .laplace import LaplaceApproximation, LaplaceFit
+from .linear import (
+    CrossSensitivity,
+    EstimatingEquationLinearApproximation,
+    HyperparameterSensitivityLinearApproximation,
+    LinearResponseCovariances,
+    OptimumChecker,
+    get_cg_solver,
+    get_cholesky_solver,
+    get_dense_cholesky_solver,
+    get_sparse_cholesky_solver,
+)
 from .sparse_hessian import SparseBlockHessian, SparseHessian, SparseJacobian
 from .taylor.jet import defjet, jet
 from .taylor.rules_sparse import sparse_dot
@@ -19,10 +30,15 @@ from .trust import Refit
 __version__ = "0.1.0"
 
 __all__ = [
+    "CrossSensitivity",
+    "EstimatingEquationLinearApproximation",
     "FunctionalExpansion",
+    "HyperparameterSensitivityLinearApproximation",
     "InfinitesimalJackknife",
     "LaplaceApproximation",
     "LaplaceFit",
+    "LinearResponseCovariances",
+    "OptimumChecker",
     "ParametricSensitivityTaylorExpansion",
     "Path",
     "Refit",
@@ -38,11 +54,16 @@ __all__ = [
     "follow_path",
     "from_sklearn",
     "from_statsmodels",
+    "get_cg_solver",
+    "get_cholesky_solver",
+    "get_dense_cholesky_solver",
+    "get_sparse_cholesky_solver",
     "jet",
     "load",
     "robustness",
     "solvers",
     "sparse_dot",
+    "unrolling",
 ]
 
 

@@ -146,7 +146,9 @@ def _record_once(fun, args, branches):
         check_unchanged((_name(node.fun), node.constants(), node.keys) for node in recorder if node.keys)
         outputs = [_output(x, trace) for x in (result if is_tuple else [result])]
         nodes, outputs = _clean(roots, outputs, trace)
-    return Tape(nodes, roots, outputs, is_tuple, branches.kinks)
+    tape = Tape(nodes, roots, outputs, is_tuple, branches.kinks)
+    recorder.clear()  # it and its nodes refer to each other, and would outlive many recordings
+    return tape
 
 
 def _open(result):
