@@ -1,7 +1,9 @@
 """The command: what it prints, its exit status, and one line on stderr for every bad input."""
 
 import io
+import json
 import re
+import signal
 import subprocess
 import sys
 
@@ -15,6 +17,7 @@ import vittles_ng
 from vittles_ng.cli import main
 
 N_OBS = 60
+QUICK = ["--resamples", "10", "--max-refits", "0"]
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,7 @@ def folder(tmp_path_factory):
     good["debt"] = good["count"] - 3
     good["half"] = good["count"] / 2
     good["two words"] = good["a.b"] = good["class"] = x2
+    good["village"] = np.arange(N_OBS) % 20
     good["label"] = [f"person {i}" for i in range(N_OBS)]
     good.to_csv(folder / "good.csv", index=False)
     good.head(3).to_csv(folder / "short.csv", index=False)
@@ -53,7 +57,7 @@ def folder(tmp_path_factory):
 
 
 def report(folder, out, *options):
-    return main(["report", "--data", str(folder), "--output", str(out), "--bootstrap", "10", *options])
+    return main(["report", "--data", str(folder), "--output", str(out), *QUICK, *options])
 
 
 def assert_one_line(capsys, status, pattern):
@@ -65,18 +69,17 @@ def assert_one_line(capsys, status, pattern):
 
 def test_built_in_data(tmp_path, capsys):
     out = tmp_path / "report"
-    options = ["--output", str(out), "--bootstrap", "20", "--leave-out", "30", "--order", "2"]
-    assert main(["report", *options]) == 0
+    assert main(["report", "--output", str(out), "--resamples", "40", "--max-refits", "2", "--order", "2"]) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
     assert max(map(len, printed.out.splitlines())) <= 100
     assert "6366 observations, 9 coefficients" in printed.out
     table = pd.read_csv(out / "report.csv")
     assert list(table["task"].unique()) == ["leave-one-out", "bootstrap", "penalty grid"]
-    assert list(table["refits"].unique()) == [30, 20, 101]
-    assert list(table["order"]) == [1, 2] * 3
+    assert list(table["refits"].unique()) == [6366, 40, 101]
+    assert list(table["order"]) == ["1", "2", "newton", "1", "2", "1", "2"]
     for _, rows in table.groupby("task"):
-        first, second = rows["max_error_in_standard_errors"]
+        first, second = rows["max_error_in_standard_errors"][:2]
         assert second < 0.5 * first
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
     data = sm.datasets.fair.load_pandas().data
@@ -98,28 +101,50 @@ def test_each_family_on_a_file(folder, tmp_path, capsys, family, formula):
     assert printed.err == ""
     assert family.capitalize() in printed.out
     table = pd.read_csv(tmp_path / "report.csv")
-    assert list(table["refits"]) == [N_OBS] * 3 + [10] * 3 + [101] * 3
-    errors = table["max_error_in_standard_errors"].to_numpy().reshape(3, 3)
-    assert np.all(errors[[0, 2], 2] < errors[[0, 2], 0])
+    assert list(table["refits"]) == [N_OBS] * 4 + [10] * 3 + [101] * 3
+    errors = table["max_error_in_standard_errors"]
+    assert errors[2] < errors[0]
+    assert errors[9] < errors[7]
 
 
-def test_options_reach_the_report(folder, tmp_path):
-    def table(*options):
-        assert report(folder / "good.csv", tmp_path, "--formula", "z ~ x1", "--family", "gaussian", *options) == 0
-        return pd.read_csv(tmp_path / "report.csv").set_index(["task", "order"])
+def test_options_reach_the_report(folder, tmp_path, capsys):
+    def found(*options):
+        given = ["--formula", "z ~ x1", "--family", "gaussian", "--json", *options]
+        assert report(folder / "good.csv", tmp_path, *given) == 0
+        return json.loads(capsys.readouterr().out)
 
-    base = table("--order", "1")
-    assert list(base["refits"]) == [N_OBS, 10, 101]
-    assert list(table("--order", "2").reset_index()["order"]) == [1, 2] * 3
-    assert list(table("--order", "1", "--bootstrap", "7", "--leave-out", "5")["refits"]) == [5, 7, 101]
-    column = "max_error_in_standard_errors"
-    again, other = table("--order", "1", "--seed", "0")[column], table("--order", "1", "--seed", "1")[column]
-    np.testing.assert_allclose(again, base[column], rtol=1e-6)
-    assert abs(other["bootstrap", 1] / base[column]["bootstrap", 1] - 1) > 1e-3
+    def sizes(told):
+        return [(line["task"], line["order"], line["refits"]) for line in told["approximations"]]
+
+    base, again = found("--order", "1"), found("--order", "1", "--seed", "0")
+    assert sizes(base)[::2] == [("leave-one-out", 1, N_OBS), ("bootstrap", 1, 10)]
+    assert {one["method"] for one in base["reversals"]} == {"additive"}
+    assert (again["bootstrap"], again["coefficients"]) == (base["bootstrap"], base["coefficients"])
+    given = ["--order", "2", "--resamples", "7", "--seed", "1", "--groups", "village", "--labels", "letter"]
+    other = found(*given, "--max-refits", "9")
+    assert [size[1] for size in sizes(other)] == [1, 2, "newton", 1, 2, 1, 2]
+    assert [size[2] for size in sizes(other)][1::2] == [20, 7, 101]
+    assert other["bootstrap"]["largest_error"] != base["bootstrap"]["largest_error"]
+    assert (other["groups"], other["n_groups"], other["df"]) == ("village", 20, 19)
+    assert other["coefficients"][0]["clustered"] > 0
+    assert {one["label"] for one in other["influential"]} <= {"a", "b", "c"}
+    assert "greedy" in {one["method"] for one in other["reversals"]}
+
+
+def test_json_into_a_file_leaves_the_tables_on_standard_output(folder, tmp_path, capsys):
+    given = ["--formula", "z ~ x1", "--family", "gaussian", "--order", "1", "--json", str(tmp_path / "all.json")]
+    assert report(folder / "good.csv", tmp_path, *given) == 0
+    assert "How few observations reverse a conclusion" in capsys.readouterr().out
+    assert json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))["schema"] == 1
+
+
+def test_json_that_cannot_be_written(folder, tmp_path, capsys):
+    given = ["--formula", "z ~ x1", "--family", "gaussian", "--order", "1", "--json", str(tmp_path / "no" / "all.json")]
+    assert_one_line(capsys, report(folder / "good.csv", tmp_path, *given), "all.json")
 
 
 def test_a_formula_alone_reads_the_built_in_data(tmp_path, capsys):
-    options = ["--formula", "children ~ age", "--family", "gaussian", "--leave-out", "5", "--bootstrap", "3"]
+    options = ["--formula", "children ~ age", "--family", "gaussian", *QUICK]
     assert main(["report", "--output", str(tmp_path), "--order", "1", *options]) == 0
     assert "6366 observations, 2 coefficients" in capsys.readouterr().out
 
@@ -195,6 +220,21 @@ def test_a_file_needs_a_formula(folder, tmp_path, capsys):
     assert_one_line(capsys, report(folder / "good.csv", tmp_path), "--data needs --formula")
 
 
+@pytest.mark.parametrize(
+    ("options", "pattern"),
+    [
+        (["--groups", "nowhere"], "--groups: no column 'nowhere' in the data"),
+        (["--groups", "ones"], "--groups ones: all 60 rows have the same value"),
+        (["--groups", "gaps"], "--groups gaps: 3 of 60 rows have no value"),
+        (["--labels", "nowhere"], "--labels: no column 'nowhere' in the data"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_groups_and_labels(folder, tmp_path, capsys, options, pattern):
+    status = report(folder / "good.csv", tmp_path, "--formula", "z ~ x1", "--family", "gaussian", *options)
+    assert_one_line(capsys, status, pattern)
+
+
 def test_an_output_that_is_a_file(folder, capsys):
     status = report(folder / "good.csv", folder / "empty.csv", "--formula", "y ~ x1")
     assert_one_line(capsys, status, "cannot write into")
@@ -215,7 +255,34 @@ def test_interrupted(folder, tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err == "vittles-ng: interrupted\n"
 
 
-def test_progress_counts_every_refit_and_stays_out_of_stdout(folder, tmp_path, monkeypatch):
+INTERRUPTED = """
+import os, signal, sys
+import vittles_ng.report.run as run
+from vittles_ng.cli import main
+run.fit_glm = lambda *arguments: os.kill(os.getpid(), signal.SIGINT)
+sys.exit(main(["report", "--formula", "children ~ age", "--family", "gaussian", "--output", sys.argv[1]]))
+"""
+
+
+def test_control_c_ends_without_a_traceback(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path)], capture_output=True, text=True, timeout=120
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", "vittles-ng: interrupted\n")
+
+
+def test_a_reader_that_goes_away(folder, tmp_path):
+    """As `vittles-ng report | head -0`: everything is written, and nothing complains."""
+    command = [sys.executable, "-m", "vittles_ng", "report", "--data", str(folder / "good.csv"), "--formula", "z ~ x1"]
+    options = ["--family", "gaussian", "--order", "1", "--output", str(tmp_path), *QUICK]
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        complaints = process.stderr.read()
+    assert (process.returncode, complaints) == (128 + signal.SIGPIPE, b"")
+    assert (tmp_path / "report.html").exists()
+
+
+def test_progress_counts_every_step_and_stays_out_of_stdout(folder, tmp_path, monkeypatch):
     bars = []
 
     class Bar(tqdm.tqdm):
@@ -224,10 +291,11 @@ def test_progress_counts_every_refit_and_stays_out_of_stdout(folder, tmp_path, m
             bars.append((self, options))
 
     monkeypatch.setattr(tqdm, "tqdm", Bar)
-    options = ["--formula", "z ~ x1", "--family", "gaussian", "--order", "2", "--leave-out", "7"]
+    options = ["--formula", "z ~ x1", "--family", "gaussian", "--order", "2"]
     assert report(folder / "good.csv", tmp_path, *options) == 0
     ((bar, options),) = bars
-    assert bar.n == bar.total == 2 * (7 + 10 + 101)
+    # Orders and exact refits of each task; three sections; two reversals of each coefficient.
+    assert bar.n == bar.total == (3 + 1) + (2 + 1) + (2 + 1) + 3 + 2 * 2
     assert (options["delay"], options["disable"]) == (2, None)
 
 
@@ -236,8 +304,8 @@ def test_progress_counts_every_refit_and_stays_out_of_stdout(folder, tmp_path, m
     [
         (["--order", "0"], "--order: 0 is below 1"),
         (["--order", "many"], "--order: invalid int value: 'many'"),
-        (["--bootstrap", "0"], "--bootstrap: 0 is below 1"),
-        (["--leave-out", "0"], "--leave-out: 0 is below 1"),
+        (["--resamples", "0"], "--resamples: 0 is below 1"),
+        (["--max-refits", "-1"], "--max-refits: -1 is below 0"),
         (["--seed", "-1"], "--seed: -1 is below 0"),
         (["--family", "gamma"], "--family: invalid choice: 'gamma'"),
         (["--unheard-of"], "unrecognized arguments"),
@@ -256,7 +324,7 @@ def test_no_command(capsys):
     assert_one_line(capsys, stopped.value.code, "COMMAND")
 
 
-@pytest.mark.parametrize("name", ["pandas", "patsy", "statsmodels.api", "matplotlib.figure", "tqdm"])
+@pytest.mark.parametrize("name", ["pandas", "patsy", "statsmodels.api", "matplotlib.figure", "tqdm", "jinja2"])
 def test_missing_optional_dependency(folder, tmp_path, capsys, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
     status = report(folder / "good.csv", tmp_path, "--formula", "y ~ x1", "--order", "1")
@@ -265,7 +333,7 @@ def test_missing_optional_dependency(folder, tmp_path, capsys, monkeypatch, name
 
 WITHOUT_EXTRAS = """
 import runpy, sys
-for name in ("statsmodels", "pandas", "patsy", "matplotlib", "tqdm"):
+for name in ("statsmodels", "pandas", "patsy", "matplotlib", "tqdm", "jinja2"):
     sys.modules[name] = None
 sys.argv = ["vittles-ng", {option!r}]
 runpy.run_module("vittles_ng", run_name="__main__")

@@ -48,6 +48,14 @@ class GlmData:
         Names of the design's columns.
     response_name : str
         The response, with its event for the binomial family.
+    response_scale : float
+        What a Gaussian response was divided by, else 1.
+    row_names : tuple of str
+        Of the observations.
+    groups : ndarray of shape (n_obs,) or None
+        Labels of the clusters.
+    group_name : str or None
+        The column that they come from.
     """
 
     design: np.ndarray
@@ -57,6 +65,10 @@ class GlmData:
     penalised: np.ndarray
     columns: tuple
     response_name: str
+    response_scale: float
+    row_names: tuple
+    groups: np.ndarray | None = None
+    group_name: str | None = None
 
     @cached_property
     def gram(self):
@@ -102,7 +114,7 @@ def fair_data():
     return frame.assign(affair=(frame["affairs"] > 0).astype(float))
 
 
-def glm_data(frame, formula, family):
+def glm_data(frame, formula, family, groups=None, labels=None):
     """Evaluate a formula on a data frame and check everything that a fit depends on.
 
     Parameters
@@ -111,6 +123,10 @@ def glm_data(frame, formula, family):
     formula : str
         In patsy's language, such as ``"y ~ x1 + C(x2)"``.
     family : {"binomial", "poisson", "gaussian"}
+    groups : str, optional
+        A column: rows with the same value in it are a cluster.
+    labels : str, optional
+        A column with the names of the rows; default: ``row 1``, ``row 2``, ....
 
     Returns
     -------
@@ -120,7 +136,7 @@ def glm_data(frame, formula, family):
     ------
     DataError
         A formula that cannot be read, an unknown column, missing or infinite values, a response that does not fit the
-        family, a constant response, too few rows, or linearly dependent columns.
+        family, a constant response, too few rows, linearly dependent columns, or all rows in one group.
 
     Examples
     --------
@@ -132,6 +148,8 @@ def glm_data(frame, formula, family):
     >>> data.design[:, 1].round(2)
     array([-1.34, -0.45,  0.45,  1.34])
     """
+    clusters = None if groups is None else _clusters(frame, groups)
+    row_names = [f"row {i}" for i in range(1, len(frame) + 1)] if labels is None else _labels(frame, labels, "--labels")
     outcome, covariates = _matrices(frame, formula)
     response, response_name = _response(outcome, family)
     columns = tuple(covariates.columns)
@@ -142,13 +160,37 @@ def glm_data(frame, formula, family):
     design = raw @ transform
     _check_rank(design, columns)
     intercept = np.array([float(name == "Intercept") for name in columns])
-    offset = np.zeros(len(columns))
+    offset, scale = np.zeros(len(columns)), 1.0
     if family == "gaussian":
         # Without this the optimum could not be told from rounding errors where the response is large.
         centre = response.mean() if intercept.any() else 0.0
         scale = math.sqrt(np.mean((response - centre) ** 2))
         response, transform, offset = (response - centre) / scale, transform * scale, centre * intercept
-    return GlmData(design, response, transform, offset, 1.0 - intercept, columns, response_name)
+    arrays = design, response, transform, offset, 1.0 - intercept
+    return GlmData(*arrays, columns, response_name, scale, tuple(map(str, row_names)), clusters, groups)
+
+
+def _clusters(frame, name):
+    clusters = _labels(frame, name, "--groups")
+    if len(np.unique(clusters)) < 2:
+        raise DataError(f"--groups {name}: all {len(frame)} rows have the same value, at least two groups are needed")
+    return clusters
+
+
+def _labels(frame, name, option):
+    """A column of labels, complete; numbers stay numbers, so that they are sorted as such."""
+    if name not in frame.columns:
+        raise DataError(f"{option}: no column {name!r} in the data ({_listed(frame)})")
+    values = frame[name]
+    n_missing = int(values.isna().sum())
+    if n_missing:
+        raise DataError(f"{option} {name}: {n_missing} of {len(frame)} rows have no value: fill them in or drop them")
+    array = values.to_numpy()
+    return array if array.dtype.kind in "biuf" else array.astype(str)
+
+
+def _listed(frame):
+    return "columns: " + ", ".join(map(str, frame.columns[:12])) + (", ..." if len(frame.columns) > 12 else "")
 
 
 def _matrices(frame, formula):
@@ -205,9 +247,8 @@ def _check_columns(frame, formula, description, patsy_names):
         raise DataError(f"no function {', '.join(map(repr, no_function))}: NumPy's are at hand, such as np.log(x)")
     unknown = sorted(names - in_scope)
     if unknown:
-        have = ", ".join(map(str, frame.columns[:12])) + (", ..." if len(frame.columns) > 12 else "")
         raise DataError(
-            f"no column {', '.join(map(repr, unknown))} in the data (columns: {have}){_quoting_advice(frame, formula)}"
+            f"no column {', '.join(map(repr, unknown))} in the data ({_listed(frame)}){_quoting_advice(frame, formula)}"
         )
     used = [name for name in frame.columns if name in names]
     missing = frame[used].isna()

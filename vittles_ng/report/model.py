@@ -1,4 +1,4 @@
-"""Generalised linear models with canonical links: their losses in autograd, and exact fits by Newton's method.
+"""Generalised linear models with canonical links: exact fits by Newton's method, and jackknives of statsmodels' fit.
 
 The penalised negative log-likelihood ``sum_n w_n loss(z_n @ b, y_n) + penalty / 2 * sum_j p_j b_j^2``, with ``p_j = 0``
 at the intercept and 1 elsewhere, has the gradient ``Z' w (mu - y) + penalty p b`` and the Hessian
@@ -16,7 +16,9 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve, eigvalsh
 from scipy.special import expit
 
+from ..adapters.statsmodels import from_statsmodels
 from ..errors import DataError, optional_import
+from ..jackknife import InfinitesimalJackknife
 from .data import GlmData
 
 __all__ = ["FAMILIES", "Family", "Fit", "NewtonPath", "fit_glm", "newton", "solve_exactly"]
@@ -27,18 +29,29 @@ SEPARATED = 1e-9
 
 @dataclass(frozen=True)
 class Family:
-    """A generalised linear model with its canonical link: ``loss`` (in autograd), mean and variance function."""
+    """A generalised linear model with its canonical link: ``loss`` (in autograd), mean and variance function.
+
+    ``loss_name`` is what readers know ``loss_factor`` times an observation's contribution to the jackknife's loss as.
+    """
 
     loss: Callable
     mean: Callable
     variance: Callable
     statsmodels_name: str
+    loss_name: str
+    loss_factor: float = 1.0
 
 
 FAMILIES = {
-    "binomial": Family(lambda eta, y: anp.logaddexp(0.0, eta) - y * eta, expit, lambda mu: mu * (1.0 - mu), "Binomial"),
-    "poisson": Family(lambda eta, y: anp.exp(eta) - y * eta, np.exp, lambda mu: mu, "Poisson"),
-    "gaussian": Family(lambda eta, y: 0.5 * (y - eta) ** 2, lambda eta: eta, np.ones_like, "Gaussian"),
+    "binomial": Family(
+        lambda eta, y: anp.logaddexp(0.0, eta) - y * eta, expit, lambda mu: mu * (1.0 - mu), "Binomial", "log loss"
+    ),
+    "poisson": Family(
+        lambda eta, y: anp.exp(eta) - y * eta, np.exp, lambda mu: mu, "Poisson", "negative log-likelihood"
+    ),
+    "gaussian": Family(
+        lambda eta, y: 0.5 * (y - eta) ** 2, lambda eta: eta, np.ones_like, "Gaussian", "squared error", 2.0
+    ),
 }
 
 
@@ -65,25 +78,50 @@ class NewtonPath:
 
 @dataclass(frozen=True)
 class Fit:
-    """A model at its optimum, on the standardised scale of its data, with standard errors in the file's units."""
+    """A model at its optimum, on the standardised scale of its data, with standard errors in the file's units.
+
+    Attributes
+    ----------
+    data : GlmData
+    family : Family
+    input_val : ndarray of shape (n_input,)
+    hessian : ndarray of shape (n_input, n_input)
+    standard_error : ndarray of shape (n_input,)
+        Classical, in the units of the file.
+    jackknife : InfinitesimalJackknife
+        Of statsmodels' fit, with the data's groups.
+    by_observation : InfinitesimalJackknife
+        The same without groups.
+    first_call, set_up : float
+        Seconds that the process's first jackknife took, and that the next one took.
+    """
 
     data: GlmData
     family: Family
     input_val: np.ndarray
     hessian: np.ndarray
     standard_error: np.ndarray
+    jackknife: InfinitesimalJackknife
+    by_observation: InfinitesimalJackknife
+    first_call: float
+    set_up: float
+
+    @property
+    def estimates(self):
+        """The coefficients in the units of the file, (n_input,)."""
+        return self.in_units(self.input_val)
+
+    def in_units(self, values):
+        """Coefficients in the units of the file, ``(..., n_input)`` as the given ones on the standardised scale."""
+        return values @ self.data.transform.T + self.data.offset
+
+    def changes(self, difference):
+        """Changes of all coefficients in standard errors of the file's units, ``(..., n_input)``."""
+        return difference @ self.data.transform.T / self.standard_error
 
     def in_standard_errors(self, difference):
         """Largest change of a coefficient, in standard errors: ``(..., n_input)`` to ``(...)``."""
-        return np.max(np.abs(difference @ self.data.transform.T) / self.standard_error, axis=-1)
-
-    def coefficients(self):
-        """One dictionary a column: its name, estimate and standard error, in the units of the file."""
-        estimates = self.data.transform @ self.input_val + self.data.offset
-        return [
-            {"coefficient": name, "estimate": float(estimate), "standard_error": float(error)}
-            for name, estimate, error in zip(self.data.columns, estimates, self.standard_error, strict=True)
-        ]
+        return np.max(np.abs(self.changes(difference)), axis=-1)
 
 
 def newton(data, family, start, weights=None, penalty=0.0, damped=False, max_steps=60):
@@ -150,7 +188,7 @@ def solve_exactly(data, family, start, weights=None, penalty=0.0):
 
 
 def fit_glm(data, family_name):
-    """Fit with statsmodels, polish the optimum by Newton's method and check that it is one.
+    """Fit with statsmodels, polish the optimum by Newton's method, check that it is one and take its jackknife.
 
     Parameters
     ----------
@@ -169,25 +207,21 @@ def fit_glm(data, family_name):
     statsmodels = optional_import("statsmodels.api")
     perfect_separation = optional_import("statsmodels.tools.sm_exceptions").PerfectSeparationError
     family = FAMILIES[family_name]
-    model = statsmodels.GLM(data.response, data.design, getattr(statsmodels.families, family.statsmodels_name)())
+    design = optional_import("pandas").DataFrame(data.design, index=data.row_names, columns=data.columns)
+    response = optional_import("pandas").Series(data.response, index=data.row_names, name=data.response_name)
+    model = statsmodels.GLM(response, design, getattr(statsmodels.families, family.statsmodels_name)())
     start = np.zeros(data.design.shape[1])
     with warnings.catch_warnings():
         # statsmodels warns where it cannot tell, and is silent where it should: the check below is ours.
         warnings.simplefilter("ignore")
         try:
-            start = model.fit(maxiter=50).params
+            start = np.asarray(model.fit(maxiter=50).params)
         except (perfect_separation, ValueError, np.linalg.LinAlgError):
             pass
-    path = solve_exactly(data, family, start)
+        path = solve_exactly(data, family, start)
+        _check_solved(data, path)
+        results = model.fit(start_params=path.values[-1], maxiter=50)
     input_val = path.values[-1]
-    if not path.solved:
-        with np.errstate(all="ignore"):
-            largest = np.max(np.abs(data.design @ input_val))
-            condition = np.linalg.cond(path.hessian) if np.all(np.isfinite(path.hessian)) else math.inf
-        raise DataError(
-            f"no finite optimum, the data are separable (Hessian condition number {condition:.1e}, largest linear "
-            f"predictor {largest:.1f}): drop or merge the covariates that predict the response perfectly"
-        )
     scale = 1.0
     if family_name == "gaussian":
         residual = data.response - data.design @ input_val
@@ -195,4 +229,22 @@ def fit_glm(data, family_name):
         if scale <= 1e-24:
             raise DataError(f"the covariates determine {data.response_name!r} exactly: its standard errors are zero")
     covariance = scale * data.transform @ np.linalg.inv(path.hessian) @ data.transform.T
-    return Fit(data, family, input_val, path.hessian, np.sqrt(np.diag(covariance)))
+    times = [perf_counter()]
+    jackknives = []
+    for groups in (data.groups, None):
+        jackknives.append(from_statsmodels(results, groups))
+        times.append(perf_counter())
+    seconds = np.diff(times)
+    return Fit(data, family, input_val, path.hessian, np.sqrt(np.diag(covariance)), *jackknives, *seconds)
+
+
+def _check_solved(data, path):
+    if path.solved:
+        return
+    with np.errstate(all="ignore"):
+        largest = np.max(np.abs(data.design @ path.values[-1]))
+        condition = np.linalg.cond(path.hessian) if np.all(np.isfinite(path.hessian)) else math.inf
+    raise DataError(
+        f"no finite optimum, the data are separable (Hessian condition number {condition:.1e}, largest linear "
+        f"predictor {largest:.1f}): drop or merge the covariates that predict the response perfectly"
+    )

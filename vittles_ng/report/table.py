@@ -1,28 +1,30 @@
-"""The report's table: its lines, as text and as CSV, and the notes that say what its columns mean."""
+"""Tables: aligned text of at most 100 columns, CSV, and the line that compares approximate with exact refits."""
 
 import csv
 import math
 import textwrap
 from dataclasses import dataclass
 
-__all__ = ["Line", "footnotes", "format_table", "summary", "write_csv"]
+__all__ = ["NEWTON", "WIDTH", "Line", "align", "number", "wrapped", "write_csv"]
 
-# Errors above this many standard errors are pointed out.
-USELESS = 0.1
+#: In place of an order: one Newton step with the Hessian of the observations that are left.
+NEWTON = "newton"
+WIDTH = 100
+MAX_NAME, MIN_NAME = 32, 12
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table; times are in seconds and for all refits of the task.
+    """One line of the comparison of refits; times are in seconds and for all refits of the task.
 
-    ``change_in_standard_errors`` is what an error has to be compared with: how far the verified refits are, at most,
-    from the fit that they are expanded around.
+    ``order`` is that of the series, or "newton" for one Newton step. ``change_in_standard_errors`` is what an error has
+    to be compared with: how far the verified refits are, at most, from the fit that they are expanded around.
     """
 
     task: str
     refits: int
     verified: int
-    order: int
+    order: int | str
     max_error_in_standard_errors: float
     seconds: float
     exact_seconds: float
@@ -36,89 +38,83 @@ class Line:
         """Whether the approximation is nearer to the exact refits than the fit itself, which costs nothing, is."""
         return self.max_error_in_standard_errors < self.change_in_standard_errors
 
-
-def format_table(lines):
-    """The table as text, at most 100 characters wide.
-
-    Examples
-    --------
-    >>> print(format_table([Line("bootstrap", 200, 40, 3, 2.5e-3, 0.5, 2.0, 4.0, 1.0, 2.0, 3.1)]))
-    task       refits  verified  order  error (s.e.)  time (s)  exact (s)  speed-up  at equal error
-    -----------------------------------------------------------------------------------------------
-    bootstrap     200        40      3       2.5e-03       0.5          2      4.0x            2.0x
-    """
-    head = "task,refits,verified,order,error (s.e.),time (s),exact (s),speed-up,at equal error".split(",")
-    cells = [
-        [
-            line.task,
-            f"{line.refits}",
-            f"{line.verified}",
-            f"{line.order}",
-            f"{line.max_error_in_standard_errors:.1e}",
-            f"{line.seconds:.2g}",
-            f"{line.exact_seconds:.2g}",
-            f"{line.speed_up:.1f}x" if line.is_refit else "-",
-            f"{line.equal_error_speed_up:.1f}x" if line.is_refit else "-",
+    def cells(self):
+        """What the table shows."""
+        return [
+            self.task,
+            f"{self.refits}",
+            f"{self.verified}",
+            str(self.order),
+            f"{self.max_error_in_standard_errors:.1e}",
+            f"{self.seconds:.2g}",
+            f"{self.exact_seconds:.2g}",
+            f"{self.speed_up:.1f}x" if self.is_refit else "-",
+            f"{self.equal_error_speed_up:.1f}x" if self.is_refit else "-",
         ]
-        for line in lines
-    ]
-    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
-    aligned = [
-        "  ".join([row[0].ljust(widths[0])] + [cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)])
-        for row in [head, *cells]
-    ]
-    tasks = [None, *(line.task for line in lines)]
-    for i in range(len(lines), 0, -1):
-        if tasks[i] != tasks[i - 1]:
-            aligned.insert(i, "" if i > 1 else "-" * len(aligned[0]))
-    return "\n".join(aligned)
 
 
-def summary(source, formula, fit, family):
-    """What was fitted."""
-    n_obs, n_input = fit.data.design.shape
-    text = f"{source}: {n_obs} observations, {n_input} coefficient{'s' if n_input > 1 else ''}. "
-    text += f"{family.capitalize()} model of {fit.data.response_name}: {formula}"
-    return "\n" + textwrap.fill(text, 100) + "\n"
-
-
-def footnotes(outcomes, first_call, folder):
-    """What the columns mean, what the errors compare with, and what could not be verified.
+def align(head, rows, n_left=1, parted=False):
+    """Rows of cells as text, the first columns to the left and the others to the right.
 
     Parameters
     ----------
-    outcomes : list of Outcome
-    first_call : float
-        Seconds of the process's first expansion.
-    folder : path-like
+    head : list of str
+    rows : list of list of str
+    n_left : int
+        Columns to the left.
+    parted : bool
+        Whether an empty line stands where the first column changes.
+
+    Examples
+    --------
+    >>> print(align(["coefficient", "estimate"], [["age", "0.25"], ["educ", "-1.5"]]))
+    coefficient  estimate
+    ---------------------
+    age              0.25
+    educ             -1.5
     """
-    changes = [(outcome.task.name, outcome.lines[-1].change_in_standard_errors) for outcome in outcomes]
-    notes = [
-        "error: largest |approximate - exact refit| of any coefficient among the verified refits, in standard errors "
-        "of the fit. Verified: the most displaced and as many random ones; on the grid, evenly spaced. To compare "
-        "with: these refits move the coefficients by up to "
-        + ", ".join(f"{change:.2g} ({name})" for name, change in changes if math.isfinite(change))
-        + " standard errors.",
-        "time: all refits at this order, one recording of the model and one factorization included, without the "
-        f"{first_call:.2g} s that the first expansion of a process takes. exact: the same refits one by one with "
-        "Newton's method from the base point to rounding, estimated from the verified ones; at equal error: stopped as "
-        "soon as its error is as small as this order's. -: no nearer to the exact refits than the fit itself.",
+    rows = [[short(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    excess = sum(widths) + 2 * (len(widths) - 1) - WIDTH
+    if excess > 0:
+        widths[0] = max(widths[0] - excess, MIN_NAME)
+        rows = [[short(row[0], widths[0]), *row[1:]] for row in rows]
+    lines = []
+    for row in [head, *rows]:
+        cells = [
+            cell.ljust(w) if i < n_left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(1, "-" * (sum(widths) + 2 * (len(widths) - 1)))
+    if parted:
+        for i in range(len(rows) - 1, 0, -1):
+            if rows[i][0] != rows[i - 1][0]:
+                lines.insert(i + 2, "")
+    return "\n".join(lines)
+
+
+def short(text, length=MAX_NAME):
+    """A text without its end where it is too long."""
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def number(value, digits=4):
+    """A number to some digits; a dash where there is none.
+
+    Examples
+    --------
+    >>> number(0.123456), number(12345.6), number(None)
+    ('0.1235', '1.235e+04', '-')
+    """
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}g}"
+
+
+def wrapped(paragraphs, bullet=""):
+    """Paragraphs in lines of at most 100 columns, indented behind a bullet."""
+    filled = [
+        textwrap.fill(text, WIDTH, initial_indent=bullet, subsequent_indent=" " * len(bullet)) for text in paragraphs
     ]
-    for outcome in outcomes:
-        name, last = outcome.task.name, outcome.lines[-1]
-        if outcome.n_unsolved:
-            notes.append(
-                f"{name}: {outcome.n_unsolved} of the refits to verify have no finite optimum (separable, or a "
-                "coefficient not identified without the observations left out) and are not in the error; their "
-                "approximations mean nothing."
-            )
-        if last.max_error_in_standard_errors > USELESS:
-            notes.append(
-                f"{name}: off by {last.max_error_in_standard_errors:.2g} standard errors at order {last.order}: "
-                "some of these steps are too long for the series, refit exactly."
-            )
-    notes.append(f"Written into {folder}: report.csv (this table), coefficients.csv, report.png")
-    return "\n" + "\n".join(textwrap.fill(note, 100) for note in notes)
+    return "\n".join(filled)
 
 
 def write_csv(path, rows):
