@@ -9,12 +9,15 @@ import autograd
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
 
 from vittles_ng import errors
 from vittles_ng.adapters import from_statsmodels
 from vittles_ng.adapters.families import LINKS, link_like, make_family
+from vittles_ng.robustness import smallest_reversing_set, t_statistic
+from vittles_ng.robustness.t_statistic import TQuantity
 
 FAMILIES, LINK = sm.families, sm.families.links
 
@@ -738,3 +741,47 @@ class OwnLink(LINK.Log):
 
 class OwnFamily(FAMILIES.Gaussian):
     """Likewise."""
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_significance_is_that_of_the_refit_of_statsmodels(seed):
+    # of 12 observations each one left out moves the critical value of the t distribution
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame({"x": rng.normal(size=12)})
+    table["y"] = 0.45 * table.x + rng.normal(size=12)
+    fit = smf.ols("y ~ x", table).fit()
+    found = smallest_reversing_set(from_statsmodels(fit), "x", reverse="significance", max_drop=4)
+    reduced = smf.ols("y ~ x", table.drop(index=found.indices)).fit()
+    assert found.refitted == pytest.approx(reduced.tvalues["x"], abs=1e-9)
+    assert found.reversed == ((fit.pvalues["x"] < 0.05) != (reduced.pvalues["x"] < 0.05))
+
+
+def test_degrees_of_freedom():
+    table = pd.DataFrame({"x": np.arange(8.0), "y": np.arange(8) % 3, "g": np.repeat([0, 1, 2, 3], 2)})
+    linear = from_statsmodels(smf.ols("y ~ x", table).fit(), groups=table.g)
+    assert linear.degrees_of_freedom(np.ones(8)) == 6.0
+    assert from_statsmodels(smf.poisson("y ~ x", table).fit(disp=False)).degrees_of_freedom is None
+    cases = [("model", None, 6.0), ("sandwich", None, 6.0), ("sandwich", True, 3.0)]
+    for error, groups, df in cases:
+        quantity = TQuantity(linear, t_statistic("x", error, groups))
+        assert quantity.critical(np.ones(8), 0.1) == pytest.approx(scipy.stats.t.ppf(0.95, df))
+    without = np.array([0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+    assert quantity.critical(without, 0.1) == pytest.approx(scipy.stats.t.ppf(0.95, 2.0))
+    fixed = TQuantity(linear, t_statistic("x", df=4.0))
+    assert fixed.critical(without, 0.1) == pytest.approx(scipy.stats.t.ppf(0.95, 4.0))
+    assert TQuantity(linear, t_statistic("x")).critical(np.arange(8) < 2.0, 0.1) == np.inf
+
+
+@pytest.mark.parametrize("has_missing", [False, True])
+def test_groups_in_another_order_than_the_rows_are_refused(has_missing):
+    table = pd.DataFrame({"x": np.arange(8.0), "y": np.arange(8) % 3, "g": np.repeat(list("abcd"), 2)})
+    table.index = list("stuvwxyz")
+    if has_missing:
+        table.loc["u", "x"] = np.nan
+    fit = smf.ols("y ~ x", table).fit()
+    assert from_statsmodels(fit, groups=table.g).groups.tolist() == [
+        g for g, x in zip(table.g, table.x, strict=True) if np.isfinite(x)
+    ]
+    with pytest.raises(errors.DataError, match="row 0 is 's', there 'z'"):
+        from_statsmodels(fit, groups=table.g[::-1])
+    assert from_statsmodels(fit, groups=table.g[::-1].to_numpy()).groups[0] == "d"

@@ -327,11 +327,25 @@ def test_bad_equations():
         ((Y, 1.0), ShapeError, "one row per observation"),
         ((np.zeros(0),), ShapeError, "no observations"),
         ((), ShapeError, "one row per observation"),
+        (([[1.0], [2.0, 3.0]],), ShapeError, r"data\[0\] is no array"),
+        ((np.array([[1.0, "a"], [2.0, "b"]], dtype=object),), DataError, r"types \['float', 'str'\]"),
     ],
 )
 def test_bad_data(data, error, match):
     with pytest.raises(error, match=match):
         vn.InfinitesimalJackknife(lambda m, y, *rest: 0.5 * (y - m) ** 2, [2.0], data)
+
+
+def test_data_of_any_type():
+    label = np.array(["a", "b", "a", "a"])
+    found = [
+        vn.InfinitesimalJackknife(
+            lambda m, y, s: 0.5 * (y - anp.where(s == "a", m[0], m[1])) ** 2, [3.0, 2.0], (numbers, texts)
+        ).leave_one_out(method="newton", order=None)[0]
+        for numbers in ([1, 2, 3, 5], np.array([1.0, 2, 3, 5], dtype=object))
+        for texts in (label, label.astype(object))
+    ]
+    assert np.allclose(found, [[4.0, 2.0]] * 4, atol=1e-14)
 
 
 def test_a_parameter_that_is_not_identified():

@@ -12,7 +12,7 @@ from scipy.special import expit
 
 import vittles_ng as vn
 from vittles_ng.errors import DataError, ShapeError
-from vittles_ng.jackknife.bootstrap import Resamples
+from vittles_ng.jackknife.resamples import Resamples
 from vittles_ng.jackknife.verdicts import Approximations, Verdict, estimates_of, settle
 
 
@@ -239,6 +239,66 @@ def test_separable_resamples_are_marked_and_no_others():
     kept = bootstrap.values[~separable]
     assert np.array_equal(bootstrap.standard_errors(failed="omit"), kept.std(axis=0, ddof=1))
     assert np.isnan(bootstrap.functional(lambda b: b[0]).values[separable]).all()
+
+
+def _rare_indicator(n_obs, n_rare, seed):
+    """Logistic data with an indicator of the first few rows, whose outcomes are 1, 0, 1; the fit, by Newton steps."""
+    rng = np.random.default_rng(seed)
+    x = np.column_stack([np.ones(n_obs), rng.normal(size=(n_obs, 2)), np.arange(n_obs) < n_rare])
+    y = (rng.random(n_obs) < 0.5).astype(float)
+    y[:n_rare] = np.array([1.0, 0.0, 1.0])[:n_rare]
+    fit = np.zeros(4)
+    for _ in range(30):
+        mean = expit(x @ fit)
+        fit = fit - np.linalg.solve((x.T * (mean * (1.0 - mean))) @ x, x.T @ (mean - y))
+    return x, y, fit
+
+
+def _logistic_loss(b, x, y):
+    eta = anp.dot(x, b)
+    return anp.logaddexp(0.0, eta) - y * eta
+
+
+def test_a_refit_that_ran_away_is_no_solution():
+    # far out along the indicator's coefficient gradient and Hessian vanish together: the Newton step there is 1
+    x, y, fit = _rare_indicator(60, 3, 1)
+    jackknife = vn.InfinitesimalJackknife(_logistic_loss, fit, (x, y), order=4)
+    weights = jackknife.bootstrap(300, 3, verdicts=False).weights
+    separates = (weights[:, 1] == 0.0) & (weights[:, 0] + weights[:, 2] > 0.0)
+    separates |= (weights[:, 1] > 0.0) & (weights[:, 0] + weights[:, 2] == 0.0)
+    some = np.append(np.flatnonzero(separates)[::12], [1, 252, 259])
+    assert separates[some].all()
+    refit = jackknife.exact_refit(weights[some])
+    assert not refit.trusted.any() and all(refit.message)
+    assert not any(jackknife.exact_refit(weights[i]).trusted for i in (1, 252, 259))
+    others = np.flatnonzero(~separates & (weights[:, :3].sum(axis=1) > 0.0))[:10]
+    assert jackknife.exact_refit(weights[others]).trusted.all()
+    assert jackknife.exact_refit(1e-12 * weights[others]).trusted.all()  # small weights are no flat direction
+
+
+def test_separable_resamples_of_an_equation_are_those_of_the_objective():
+    x, y, fit = _rare_indicator(200, 2, 0)
+
+    def gradient(b, x, y):
+        return (1.0 / (1.0 + anp.exp(-anp.dot(x, b))) - y)[:, None] * x
+
+    make = (vn.InfinitesimalJackknife, vn.InfinitesimalJackknife.from_estimating_equation)
+    of_objective, of_equation = (
+        kind(fun, fit, (x, y), order=3).bootstrap(16, 2)
+        for kind, fun in zip(make, (_logistic_loss, gradient), strict=True)
+    )
+    assert of_equation.n_failed > 0
+    assert np.array_equal(of_equation.trusted, of_objective.trusted)
+
+
+def test_bca_of_shares_that_one_observation_outweighs():
+    y = np.append(np.linspace(-0.1, 0.1, 99), 100.0)
+    weights = np.full(100, 0.1)
+    mean = vn.InfinitesimalJackknife(lambda m, y: 0.5 * (y - m) ** 2, [y.mean()], (y,), weights0=weights, order=4)
+    bootstrap = mean.bootstrap(4000, 1)
+    assert bootstrap.acceleration()[0] > 0.5
+    with pytest.raises(DataError, match="acceleration of component 0 is too large"):
+        bootstrap.interval(0.999, "bca")
 
 
 def test_a_resample_without_what_identifies_a_parameter_is_marked():

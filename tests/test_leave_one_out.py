@@ -127,6 +127,33 @@ def test_newton_marks_what_is_not_identified_and_keeps_the_rest():
         jackknife.leave_out([[2]], method="newton")
 
 
+@pytest.mark.parametrize("by", ["tensors", "series"])
+@pytest.mark.parametrize("kind", ["loss", "equation", "two combinations"])
+def test_the_series_marks_what_is_not_identified_and_keeps_the_rest(kind, by):
+    x = np.column_stack([np.ones(6), np.arange(6) == 5, np.arange(6) % 2])
+    y = np.array([1.0, 2.0, 3.0, 2.0, 1.0, 5.0])
+    fit = np.linalg.lstsq(x, y, rcond=None)[0]
+    if kind == "loss":
+        jackknife = vn.InfinitesimalJackknife(lambda b, x, y: 0.5 * (y - anp.dot(x, b)) ** 2, fit, (x, y), order=3)
+    elif kind == "equation":
+
+        def equation(b, x, y):
+            return x * (y - anp.dot(x, b))[:, None]
+
+        jackknife = vn.InfinitesimalJackknife.from_estimating_equation(equation, fit, (x, y), order=3)
+    else:
+
+        def loss(b, x, y):
+            return 0.5 * (y - anp.dot(x, b)) ** 2 + 0.5 * (y - anp.dot(x, b) - x[:, 2]) ** 2
+
+        fit = np.linalg.lstsq(x, y - 0.5 * x[:, 2], rcond=None)[0]
+        jackknife = vn.InfinitesimalJackknife(loss, fit, (x, y), order=3)
+    left_out = jackknife.leave_one_out(by=by)
+    assert left_out.failed.tolist() == [False] * 5 + [True]
+    assert np.isnan(left_out[5]).all() and np.isfinite(left_out[:5]).all()
+    assert jackknife.leave_out([[0], [5, 0], []], by=by).failed.tolist() == [False, True, False]
+
+
 def test_newton_marks_a_singular_equation():
     z = np.array([1.0, 1.0, 2.0])
     x = np.array([1.0, -1.0, 1.0])  # without observation 2 sum z x = 0

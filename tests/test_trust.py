@@ -723,3 +723,13 @@ def test_a_direction_without_a_series_is_marked_and_the_others_kept():
     np.testing.assert_allclose(found.value[[0, 2], 0], [1.0, 4.0], rtol=1e-14)
     with pytest.raises(NonFiniteError):
         expansion.refit([0.0, 1.0])
+
+
+def test_a_point_where_gradient_and_hessian_vanish_together_is_no_solution():
+    # exp(-x) + h x has its minimum at -log(h), and none at h = 0, where everything is flat far out
+    expansion = minimum(lambda x, h: anp.sum(anp.exp(-x)) + h[0] * anp.sum(x), [0.0], [1.0])
+    problem, solver, hyper = expansion._problem, expansion.solver, np.zeros(1)
+    far = polish.evaluate(problem, solver, np.array([40.0]), hyper)
+    assert far.size < 1e-17
+    found = polish.polish(problem, solver, [far], hyper, contraction=0.1)
+    assert not found.converged and "runs away" in found.message

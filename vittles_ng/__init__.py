@@ -4,7 +4,16 @@ Requires ``G(input_val0, hyper_val0) == 0``: an estimator that was solved once. 
 hyperparameters, without solving again.
 """
 
-from . import adapters, baselines, errors, finite_differences, robustness, solvers, unrolling
+from . import (
+    adapters,
+    baselines,
+    errors,
+    finite_differences,
+    minimum_gradients,
+    robustness,
+    solvers,
+    unrolling,
+)
 from .continuation import Path, follow_path
 from .expansion import ParametricSensitivityTaylorExpansion
 from .functionals import FunctionalExpansion
@@ -60,6 +69,7 @@ __all__ = [
     "get_sparse_cholesky_solver",
     "jet",
     "load",
+    "minimum_gradients",
     "robustness",
     "solvers",
     "sparse_dot",

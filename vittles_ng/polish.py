@@ -37,6 +37,8 @@ _SLOW_AFTER, _MANY_LEFT, _MANY_LEFT_OBJECTIVE, _SHORT = 4, 8, 3, 1e-4
 #: A tape serves on while each step is at most this part of the one before.
 _SERVES = 0.1
 _MAX_FACTORED, _MAX_EIGENVALUES = 5000, 500
+#: Newton step at a polished point from which on it is no solution.
+_RUNS_AWAY = 1e-4
 
 
 class Point(NamedTuple):
@@ -128,6 +130,10 @@ def polish(problem, solver, points, hyper, contraction):
     positive = None
     if problem.is_objective and converged:
         positive, told = newton.is_minimum(best)
+        left = newton.step_left(best) if positive else 0.0
+        if left > _RUNS_AWAY:
+            converged = False
+            told = f"a Newton step there is still {left:.1e}: the input runs away, there is no minimum"
         message = "; ".join(filter(None, (message, told)))
     n, n_new = n + newton.n_evaluations, newton.n_factorizations
     error = np.abs(step) + _EPS * np.max(np.abs(best.input))
@@ -200,13 +206,14 @@ class _Newton:
                     self._record(point.input)
                     is_fresh = True
                 for newton_step in (self._iterated, self._factored) if is_fresh else (self._iterated,):
-                    step = newton_step(point.residual)
-                    size = np.inf if step is None else relative_size(step, point.input)
+                    found = newton_step(point.residual)
+                    step = point.step if found is None else found
+                    size = np.inf if found is None else relative_size(step, point.input)
                     if size <= _TARGET:
                         return point, step, True, ""
                     if size <= _AT_ROUNDING and size >= 0.5 * last:
                         return point, step, True, f"Newton step {size:.0e} at rounding level"
-                    serves = step is not None and (is_fresh or size <= _SERVES * last)
+                    serves = found is not None and (is_fresh or size <= _SERVES * last)
                     trial = self._search(point, step) if serves else None
                     if trial is not None:
                         break
@@ -245,6 +252,15 @@ class _Newton:
         if positive:
             return True, ""
         return False, f"the Hessian there is not positive definite (smallest eigenvalue {smallest:.1e}): no minimum"
+
+    def step_left(self, point):
+        """Size of the Newton step at a point near the tape's.
+
+        Where the objective flattens out, as on separable data, gradient and Hessian vanish together: chord steps are
+        short there, Newton's are not.
+        """
+        step = self._iterated(point.residual)
+        return 0.0 if step is None else relative_size(step, point.input)
 
     def _iterated(self, residual):
         """The Newton step without factoring, or None."""

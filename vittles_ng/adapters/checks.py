@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import DataError, NotASolutionError
 from .models import Counts, GeneralisedLinear
 
-__all__ = ["check_losses", "check_settled", "explained"]
+__all__ = ["aligned", "check_losses", "check_settled", "explained"]
 
 #: A Newton step that is left after polishing and moves linear predictors by more, relatively, is that of a runaway fit.
 _RUNS_AWAY = 1e-5
@@ -20,6 +20,31 @@ _NOT_SETTLED = 1e-6
 _ROUNDING = 1e-10
 #: A negative binomial alpha below this is at the end of its range.
 _NO_ALPHA = 1e-4
+
+
+def aligned(values, labels, what):
+    """Values, unless they are a Series of the rows' labels in another order: its place and its label then disagree.
+
+    Raises
+    ------
+    DataError
+        They do.
+    """
+    index = getattr(values, "index", None)
+    if labels is None or index is None or callable(index):
+        return values
+    index, labels = list(index), list(labels)
+    if len(set(index)) < len(index) or not set(labels) <= set(index):
+        return values
+    among = set(labels)
+    there = [label for label in index if label in among]
+    if there != labels:
+        first = next(i for i, (a, b) in enumerate(zip(there, labels, strict=True)) if a != b)
+        raise DataError(
+            f"{what} is a Series whose index has the rows of the fit in another order (row {first} is {labels[first]!r}"
+            f", there {there[first]!r}): reindex it like the data, or pass its values."
+        )
+    return values
 
 
 def check_losses(model, start):

@@ -99,13 +99,13 @@ class GeneralisedLinear:
         """``sum_n w_n (y_n - mu_n)^2 / V(mu_n) / (sum_n w_n - n_input)``; of input and weights, in autograd."""
         mean = self.mean(value)
         squares = (self.y - mean) ** 2 / self.family.variance(mean)
-        return anp.sum(weights * (self.weight * squares)) / self._degrees_of_freedom(weights)
+        return anp.sum(weights * (self.weight * squares)) / self.degrees_of_freedom(weights)
 
     def deviance_dispersion(self, value, weights):
         """The deviance in place of Pearson's statistic."""
         kernel = self.family.kernel(self.y, anp.dot(self.x, value) + self.offset, self.link)
         halves = self.weight * (kernel - self.family.saturated(self.y))
-        return 2.0 * anp.sum(weights * halves) / self._degrees_of_freedom(weights)
+        return 2.0 * anp.sum(weights * halves) / self.degrees_of_freedom(weights)
 
     def expected_information(self, value, weights):
         """``sum_n w_n mu'(eta_n)^2 / V(mu_n) x_n x_n^T`` at scale 1, (n_input, n_input), in autograd."""
@@ -115,7 +115,8 @@ class GeneralisedLinear:
         each = weights * (self.weight * slope**2 / self.family.variance(self.link.mean(eta)))
         return anp.dot(self.x.T, each[:, None] * self.x)
 
-    def _degrees_of_freedom(self, weights):
+    def degrees_of_freedom(self, weights):
+        """``sum_n w_n frequency_n - n_input``, in autograd."""
         left = anp.sum(weights * self.frequency) - self.x.shape[1]
         if not left > 0.0:
             raise DataError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import NotASolutionError, NotPositiveDefiniteError, ShapeError, SingularError
 from ..jackknife import InfinitesimalJackknife
-from .checks import check_settled, explained
+from .checks import aligned, check_settled, explained
 from .sklearn_fits import described, unwrapped
 from .sklearn_models import ridge
 
@@ -124,7 +124,7 @@ def from_sklearn(estimator, X, y, sample_weight=None, groups=None, order=2):
         raise ShapeError(
             f"sample_weight has shape {np.shape(sample_weight)}: ({fit.model.x.shape[0]},) is needed, one for each row."
         )
-    has_penalty = fit.strength is not None
+    has_penalty, labels = fit.strength is not None, _row_labels(X, y)
     try:
         jackknife = InfinitesimalJackknife(
             fit.model.loss,
@@ -132,11 +132,11 @@ def from_sklearn(estimator, X, y, sample_weight=None, groups=None, order=2):
             fit.model.data,
             penalty=ridge(fit.model.factors, fit.is_averaged) if has_penalty else None,
             hyper=fit.strength,
-            weights0=sample_weight,
-            groups=groups,
+            weights0=aligned(sample_weight, labels, "sample_weight"),
+            groups=aligned(groups, labels, "groups"),
             order=order,
             parameter_names=fit.model.names(_features(found, names, fit.model.design.n_features)),
-            observation_names=_row_labels(X, y),
+            observation_names=labels,
             polish_optimum=True,
         )
     except (NotASolutionError, NotPositiveDefiniteError, SingularError) as error:

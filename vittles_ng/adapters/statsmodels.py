@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import DataError, NonFiniteError, NotASolutionError, NotPositiveDefiniteError, SingularError
 from ..jackknife import InfinitesimalJackknife
-from .checks import check_losses, check_settled, explained
+from .checks import aligned, check_losses, check_settled, explained
 from .statsmodels_fits import describer
 
 __all__ = ["from_statsmodels"]
@@ -47,6 +47,8 @@ def from_statsmodels(results, groups=None, order=2):
             ``(input, weights) -> scalar``, in autograd: the scale under those weights and at that input, None where it
             is known to be 1. The model's covariance, by the observed information, is ``dispersion(input, weights) *
             H^{-1}``, H the Hessian.
+        ``degrees_of_freedom`` : callable or None
+            ``weights -> scalar``: of the t distribution, where the fit's tests are by it (``results.use_t``).
         ``information`` : callable or None
             ``(input, weights) -> (n_input, n_input)``, in autograd: the expected information that stands for H in
             statsmodels' own standard errors (``GLM`` fitted by IRLS, link not canonical); None where that is H.
@@ -114,6 +116,7 @@ def from_statsmodels(results, groups=None, order=2):
     except (NotASolutionError, NotPositiveDefiniteError, SingularError) as error:
         raise explained(error, described.model, start) from error
     jackknife.dispersion, jackknife.information = described.dispersion, described.information
+    jackknife.degrees_of_freedom = described.model.degrees_of_freedom if getattr(results, "use_t", False) else None
     jackknife.polished_by = jackknife.input_val0 - start
     check_settled(jackknife, described.model)
     return jackknife
@@ -132,7 +135,7 @@ def _check_fit(results):
 
 def _labels(groups, data, n_obs):
     """Groups without the rows that statsmodels dropped."""
-    dropped = getattr(data, "missing_row_idx", None)
+    groups, dropped = aligned(groups, data.row_labels, "groups"), getattr(data, "missing_row_idx", None)
     if groups is None or dropped is None or np.shape(groups) != (n_obs + len(dropped),):
         return groups
     return np.delete(np.asarray(groups), dropped)

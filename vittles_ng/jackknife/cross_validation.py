@@ -110,9 +110,10 @@ def _one_by_one(jackknife, order, some):
     executor = some and some.workers
     values += [np.asarray(jackknife.leave_one_out(order=k, executor=executor)) for k in range(1, order + 1)]
     terms = np.array([after - before for before, after in zip(values[:-1], values[1:], strict=True)])
-    scale = np.sqrt(np.mean(terms[0] ** 2, axis=0))
+    scale = np.sqrt(np.mean(terms[0][np.isfinite(terms[0]).all(axis=1)] ** 2, axis=0))
     scale = np.maximum(scale, 1e-12 * np.maximum(1.0, np.abs(base)))
-    return Approximations(np.array(values[-1]), np.max(np.abs(terms) / scale, axis=2)), scale
+    sizes = np.max(np.abs(terms) / scale, axis=2)
+    return Approximations(np.array(values[-1]), np.where(np.isfinite(sizes), sizes, np.inf)), scale
 
 
 class HeldOut:

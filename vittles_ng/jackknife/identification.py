@@ -11,17 +11,21 @@ sum of absolute eigenvalues of ``H^{-1} H_n``: the leverage, of a generalised li
 
 import numpy as np
 import scipy.sparse
+from scipy.linalg import eigvalsh
 
+from ..errors import SizeError, VittlesError
 from ..taylor.recorded import Recorded
 from .influence import group_sums
 from .row_series import linear_rows
 
-__all__ = ["unidentified"]
+__all__ = ["RAN_AWAY", "runs_away", "unidentified", "unidentified_sets"]
 
 #: Of resamples: with no more than this in one unit, twenty units would have to be missed that alone share a direction.
 _MOST_IN_A_UNIT = 0.05
 _SINGULAR, _NO_LESS = 1e-9, 1.0 - 1e-6
-_MAX_INPUTS, _MAX_NUMBERS, _NUMBERS_AT_ONCE = 200, 2**24, 2**21
+#: What is said of such a refit.
+RAN_AWAY = "the refit runs away: under these weights the minimum lies at infinity, as of separable data"
+_MAX_INPUTS, _MAX_NUMBERS, _MAX_NUMBERS_FOR_SETS, _NUMBERS_AT_ONCE = 200, 2**24, 2**20, 2**21
 
 
 def unidentified(jackknife, weights_of, n_sets, are_resamples=False, fold_of=None):
@@ -69,19 +73,78 @@ def unidentified(jackknife, weights_of, n_sets, are_resamples=False, fold_of=Non
     return found
 
 
-def _rows(jackknife):
+def unidentified_sets(jackknife, sets):
+    """Sets of observations without which the model is not identified at the fit.
+
+    Limits as of :func:`unidentified`, but for a million second derivatives; rows in blocks are not looked at.
+
+    Parameters
+    ----------
+    jackknife : InfinitesimalJackknife
+    sets : Sets
+
+    Returns
+    -------
+    ndarray of bool, shape (n_sets,)
+    """
+    found, weights0 = np.zeros(len(sets), bool), jackknife.weights0
+    if hasattr(jackknife.model, "blocks"):
+        return found
+    try:
+        rows = _rows(jackknife, _MAX_NUMBERS_FOR_SETS)
+    except SizeError:  # leverages need a row for each observation, where the series may not
+        return found
+    if rows is None:
+        return found
+    for i in np.flatnonzero(sets.totals((weights0 * rows.leverages)[sets.rows]) >= _NO_LESS):
+        changes = np.zeros((1, len(weights0)))
+        changes[0, sets[i]] = -weights0[sets[i]]
+        found[i] = rows.smallest(changes)[0] < _SINGULAR
+    return found
+
+
+def runs_away(jackknife, value, weights):
+    """Whether a refit is no finite minimum: the Hessian there is nothing beside the fit's, as on separable data.
+
+    Far out along such a direction gradient and Hessian vanish together, so that steps with the old factor are short.
+    Compared are averages over the observations; models of more than 200 inputs are not looked at.
+
+    Parameters
+    ----------
+    jackknife : InfinitesimalJackknife
+    value : ndarray of shape (n_input,)
+        Of the refit.
+    weights : ndarray of shape (n_obs,)
+    """
+    if not jackknife.model.is_objective or jackknife.n_input > _MAX_INPUTS:
+        return False
+    problem, share = jackknife.expansion._problem, min(np.sum(weights) / np.sum(jackknife.weights0), 1.0)
+    try:
+        before, there = (_dense(p.matrix()) for p in (problem, problem.at(value, weights)))
+        return bool(eigvalsh(0.5 * (there + there.T), 0.5 * (before + before.T))[0] < _SINGULAR * share)
+    except (ArithmeticError, np.linalg.LinAlgError, VittlesError):  # a Hessian that cannot be compared tells nothing
+        return False
+
+
+def _dense(matrix):
+    return matrix.toarray() if scipy.sparse.issparse(matrix) else matrix
+
+
+def _rows(jackknife, max_numbers=_MAX_NUMBERS):
     model, n = jackknife.model, jackknife.n_input
     if n > _MAX_INPUTS:
         return None
-    matrix = jackknife.expansion._problem.matrix()
-    matrix = matrix.toarray() if scipy.sparse.issparse(matrix) else matrix
+    matrix = _dense(jackknife.expansion._problem.matrix())
     flat = jackknife.input_val0.ravel()
     if model.is_objective:
-        root = np.linalg.cholesky(0.5 * (matrix + matrix.T))
+        try:
+            root = np.linalg.cholesky(0.5 * (matrix + matrix.T))
+        except np.linalg.LinAlgError:  # definite to the solver, which scales it, and here to no digit
+            return None
         linear = linear_rows(model, flat, model.scores(flat), 1)
         if linear is not None:
             return _LinearRows(linear.slopes @ np.linalg.inv(root).T, linear.curvatures())
-    if jackknife.n_obs * n * n > _MAX_NUMBERS:
+    if jackknife.n_obs * n * n > max_numbers:
         return None
     if not model.is_objective:
         return _Matrices(np.linalg.solve(matrix, _jacobians(model, flat)), is_symmetric=False)

@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import DataError, NonFiniteError
 from ..memory import OF_MEMORY, check_size, memory_limit
 from ..tensors.multi_indices import count
+from .identification import unidentified_sets
 from .newton_step import newton_without
 from .parallel import distributed
 from .results import Refits
@@ -62,7 +63,8 @@ def without(jackknife, sets, order, method, by, executor=None):
                 if how == "tensors" and order > 1:
                     arguments = (order, _tensors(jackknife, order, penalty).coefficients)
                 values = some.by_sets(function, sets, *arguments)
-    failed = nothing_left | ~np.isfinite(values).all(axis=1)
+        lost = unidentified_sets(jackknife, sets) if method == "series" else False
+    failed = nothing_left | lost | ~np.isfinite(values).all(axis=1)
     values[failed] = np.nan
     if failed.any() and failed.all():
         raise DataError(

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import DataError, NonFiniteError, VittlesError
+from .identification import RAN_AWAY, runs_away
 from .parallel import distributed
 from .results import Refits
 from .verdicts import terms_of
@@ -92,10 +93,10 @@ def _nothing_to_fit(jackknife, weights, is_batch):
 
 
 def _singular(jackknife, value, weights):
-    """Why a solution of an equation is not the only one nearby; of an objective the refit has looked already."""
-    if jackknife.model.is_objective:
-        return ""
+    """Why a solution is not the only one nearby, or none."""
     try:
+        if jackknife.model.is_objective:
+            return RAN_AWAY if runs_away(jackknife, value, weights) else ""
         jackknife.expansion._problem.at(value, weights).factored()
     except VittlesError as error:
         return f"not identified under these weights: {error}"

@@ -24,6 +24,7 @@ from ..errors import NonFiniteError
 from ..executors import progress
 from ..polish import evaluate
 from ..trust import evidence
+from .identification import RAN_AWAY, runs_away
 
 __all__ = ["Approximations", "Settled", "Verdict", "approximate", "estimates_of", "look_at", "settle", "terms_of"]
 
@@ -157,10 +158,12 @@ def look_at(jackknife, value, weights, tol, scale):
 def _exact(jackknife, weights, series_error, scale):
     refit = jackknife.expansion.refit(weights[None], polish=True)
     value, error = refit.value[0], float(np.max(refit.error_estimate[0] / scale))
-    converged = bool(refit.trusted[0])
+    converged, message = bool(refit.trusted[0]), str(refit.message[0])
+    if converged and runs_away(jackknife, value, weights):
+        converged, message = False, RAN_AWAY
     if not converged:
         value, error = np.full(value.size, np.nan), np.inf
-    return Verdict(value, error, series_error, converged, converged, str(refit.message[0]))
+    return Verdict(value, error, series_error, converged, converged, message)
 
 
 def _unidentified(n_input):

@@ -161,7 +161,7 @@ class WeightedModel:
 
 def _checked_data(data):
     data = data if isinstance(data, (tuple, list)) else (data,)
-    arrays = tuple(np.asarray(array).view() for array in data)
+    arrays = tuple(_as_array(array, i).view() for i, array in enumerate(data))
     for array in arrays:
         array.setflags(write=False)
     if not arrays or any(array.ndim == 0 for array in arrays) or len({len(array) for array in arrays}) != 1:
@@ -170,6 +170,25 @@ def _checked_data(data):
     if len(arrays[0]) == 0:
         raise ShapeError("data has no observations.")
     return arrays
+
+
+def _as_array(values, i):
+    """An array of one type: objects that are numbers, as in a table of several types, become numbers."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ShapeError(f"data[{i}] is no array: {error}") from error
+    if array.dtype.kind != "O":
+        return array
+    kinds = {type(value) for value in array.ravel()}
+    if all(issubclass(kind, (bool, np.bool_, int, float, np.integer, np.floating)) for kind in kinds):
+        return array.astype(np.float64)
+    if array.ndim > 1:
+        raise DataError(
+            f"data[{i}] has elements of types {sorted(kind.__name__ for kind in kinds)}: pass the columns that are "
+            "numbers, and the others, as arrays of their own."
+        )
+    return array
 
 
 def _with_three_arguments(penalty, hyper):

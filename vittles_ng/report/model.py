@@ -220,7 +220,7 @@ def fit_glm(data, family_name):
             pass
         path = solve_exactly(data, family, start)
         _check_solved(data, path)
-        results = model.fit(start_params=path.values[-1], maxiter=50)
+        results = model.fit(start_params=path.values[-1], maxiter=50, use_t=family_name == "gaussian")
     input_val = path.values[-1]
     scale = 1.0
     if family_name == "gaussian":

@@ -82,13 +82,14 @@ def reversals(fit, max_refits, tick):
     search with exact refits tries to do with fewer.
     """
     found, df = [], degrees_of_freedom(fit)
+    own = df if fit.jackknife.degrees_of_freedom is None else None  # else those of what is left, at every refit
     max_refits = max_refits if len(fit.input_val) <= GREEDY_COEFFICIENTS else 0
     for j, name in enumerate(fit.data.columns):
         coefficient = _coefficient(fit, j, name)
         if fit.jackknife.groups is None:
-            t = t_statistic(coefficient, "model", df=df)
+            t = t_statistic(coefficient, "model", df=own)
         else:
-            t = t_statistic(coefficient, "sandwich", groups=True, df=df)
+            t = t_statistic(coefficient, "sandwich", groups=True, df=own)
         for functional, reverse in ((coefficient, "sign"), (t, "significance")):
             found.append(_reversal(fit, name, functional, reverse, critical_value(df), max_refits))
             tick()

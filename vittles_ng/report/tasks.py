@@ -14,7 +14,7 @@ import autograd.numpy as anp
 import numpy as np
 
 from ..expansion import ParametricSensitivityTaylorExpansion
-from ..jackknife.bootstrap import Resamples
+from ..jackknife.resamples import Resamples
 from .model import solve_exactly
 from .table import NEWTON, Line
 

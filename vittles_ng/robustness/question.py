@@ -1,7 +1,6 @@
 """A question to a jackknife: its units, its goals, the search, and the answer in terms of observations."""
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
 
 from ..errors import DataError
 from .fits import Refitter
@@ -59,19 +58,22 @@ class Question:
         return int(number)
 
     def goals(self, reverse, level):
-        """Sign, threshold and how far beyond it counts, of each way to the reversal."""
+        """Sign, threshold, how far beyond it counts, and what scales both, of each way to the reversal."""
         way = -np.sign(self.initial)
         if way == 0.0:
             raise DataError(f"{self.quantity.name} is zero at the fit: it has no sign that could change.")
         if reverse == "sign":
             return [(way, 0.0, np.inf)]
-        df = self.quantity.df
-        critical = float(ndtri(1.0 - 0.5 * level) if df is None else stdtrit(df, 1.0 - 0.5 * level))
+        critical = self.quantity.critical(self.refitter.weights0, level)
+
+        def stretch(out):
+            return self.quantity.critical(self.refitter.weights(out), level) / critical
+
         if reverse == "both":
-            return [(way, way * critical, np.inf)]
+            return [(way, way * critical, np.inf, stretch)]
         if abs(self.initial) > critical:
-            return [(way, -way * critical, 2.0 * critical)]
-        return [(-1.0, -critical, np.inf), (1.0, critical, np.inf)]
+            return [(way, -way * critical, 2.0 * critical, stretch)]
+        return [(-1.0, -critical, np.inf, stretch), (1.0, critical, np.inf, stretch)]
 
     def moved(self, trial):
         """How far a set moved the quantity; minus infinity without a refit."""
@@ -82,9 +84,9 @@ class Question:
         """The quantity at a set's refit, or NaN."""
         return np.nan if trial.fit is None else trial.fit.value(self.quantity)
 
-    def search(self, sign, threshold, far=np.inf):
+    def search(self, sign, threshold, far=np.inf, stretch=None):
         """A search from the fit."""
-        return Search(self.refitter, sign, threshold, far, self.max_refits)
+        return Search(self.refitter, sign, threshold, far, self.max_refits, stretch)
 
     def furthest(self, sign, limit):
         """The set that moves the quantity most one way, and what to say."""

@@ -61,6 +61,9 @@ class Search:
         How far beyond the threshold still counts: a t-statistic that loses significance must not gain it on the other
         side.
     max_refits : int
+    stretch : callable, default=None
+        ``stretch(out)``: what threshold and ``far`` are multiplied by without a set; a critical value grows as degrees
+        of freedom go. Default: 1.
 
     Attributes
     ----------
@@ -70,10 +73,11 @@ class Search:
         Why sets could not be refitted.
     """
 
-    def __init__(self, refitter, sign, threshold, far=np.inf, max_refits=1000):
+    def __init__(self, refitter, sign, threshold, far=np.inf, max_refits=1000, stretch=None):
         self.refitter, self.sign, self.threshold, self.far = refitter, sign, threshold, far
         self._last_refit = refitter.n_refits + max_refits
         self._beyond = _BEYOND * abs(refitter.base.value(refitter.quantity) - threshold)
+        self._stretch = (lambda out: 1.0) if stretch is None else stretch
         self.failures, self.closest = [], None
         self._margins = {}  # of the sets that were refitted
         self.base = Trial(refitter.base.out, refitter.base, refitter.base.value(refitter.quantity))
@@ -85,11 +89,11 @@ class Search:
 
     def margin(self, trial):
         """How far beyond the threshold a set takes the quantity."""
-        return self.sign * (trial.fit.value(self.refitter.quantity) - self.threshold)
+        return self.sign * (trial.fit.value(self.refitter.quantity) - self.threshold * self._stretch(trial.out))
 
     def reaches(self, trial):
         """Whether the refit without a set is beyond the threshold."""
-        return trial is not None and self._beyond < self.margin(trial) < self.far
+        return trial is not None and self._beyond < self.margin(trial) < self.far * self._stretch(trial.out)
 
     def gains(self, fit):
         """What each unit's being out adds the wanted way, (n_units,)."""

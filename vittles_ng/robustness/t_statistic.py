@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import autograd.numpy as anp
 import numpy as np
 from autograd import grad
+from scipy.special import ndtri, stdtrit
 
 from ..errors import DataError, ShapeError
 from ..taylor.recorded import Recorded
@@ -57,7 +58,9 @@ def t_statistic(coefficient, standard_error="model", groups=None, dispersion=Non
         ``dispersion(input, weights)``, such as the residual variance, written in ``autograd.numpy``; default: that of
         the jackknife (``jackknife.dispersion``) where it has one, else 1. Of the model's standard error only.
     df : float, default=None
-        Degrees of freedom of the critical value; default: the normal distribution's.
+        Degrees of freedom of the critical value, whatever is left out; default: those of the jackknife under the
+        weights (``jackknife.degrees_of_freedom``; of a clustered sandwich one less than the clusters) where it has
+        them, else the normal distribution's.
 
     Returns
     -------
@@ -103,7 +106,8 @@ class TQuantity:
     """
 
     def __init__(self, jackknife, spec):
-        self._model, self.df = jackknife.model, spec.df
+        self._model, self._df = jackknife.model, spec.df
+        self._df_of = getattr(jackknife, "degrees_of_freedom", None)
         self.estimate = as_coefficient(jackknife, spec.coefficient)
         self.name = f"t of {self.estimate.name}"
         self._is_model = spec.standard_error == "model"
@@ -115,6 +119,21 @@ class TQuantity:
         dispersion = getattr(jackknife, "dispersion", None) if spec.dispersion is None else spec.dispersion
         self._dispersion = Function(dispersion, self._model) if self._is_model and dispersion is not None else None
         self._clusters = None if spec.groups is None else _clusters(jackknife, spec.groups)
+
+    def critical(self, weights, level):
+        """What the t-statistic of a two-sided test at a level must exceed, under weights; infinite without freedom."""
+        df = self._df
+        if df is None and self._df_of is not None:
+            try:
+                df = self._df_of(weights) if self._clusters is None else self._n_clusters(weights) - 1.0
+            except DataError:
+                return np.inf
+        if df is None:
+            return float(ndtri(1.0 - 0.5 * level))
+        return float(stdtrit(df, 1.0 - 0.5 * level)) if df > 0.0 else np.inf
+
+    def _n_clusters(self, weights):
+        return float(np.sum(np.bincount(self._clusters, weights) > 0.0))
 
     def value(self, fit):
         """The t-statistic at a fit; NaN where the variance is not positive."""
