@@ -35,6 +35,11 @@ bench: $(VENV)/.stamp-bench
 	$(BIN)/python -m benchmarks
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.path | tee benchmarks/results/path.txt
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.trust | tee benchmarks/results/trust.txt
+	$(BIN)/python -m benchmarks.sparse | tee benchmarks/results/sparse.txt
+	$(BIN)/python -m benchmarks.minimum_gradients | tee benchmarks/results/minimum_gradients.txt
+	$(BIN)/python -m benchmarks.finite_differences | tee benchmarks/results/finite_differences.txt
+	$(BIN)/python -m benchmarks.unrolling
+	$(BIN)/python -m benchmarks.hypergradient | tee benchmarks/results/hypergradient.txt
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.jackknife | tee benchmarks/results/jackknife.txt
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.robustness | tee benchmarks/results/robustness.txt
 

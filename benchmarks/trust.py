@@ -11,7 +11,6 @@ import autograd.numpy as anp
 import numpy as np
 
 import vittles_ng as vn
-from vittles_ng.base_point import factored
 from vittles_ng.tensors import derivative_tensors
 
 ROUNDS = 7
@@ -49,7 +48,7 @@ def newton(problem, hyper):
     """Newton steps from the base point at another hyper, to a last step of 1e-12 relative."""
     at = problem.at(problem.input.flat0, hyper)
     while True:
-        step = factored(at, None, "auto").solve(at.residual0)
+        step = at.factored().solve(at.residual0)
         if np.max(np.abs(step)) <= 1e-12 * max(1.0, np.max(np.abs(at.input.flat0))):
             return at.input.flat0 - step
         at = at.at(at.input.flat0 - step, hyper)

@@ -1,4 +1,4 @@
-"""Products with a Hessian by finite differences, against Hessians in closed form."""
+"""Finite differences against derivatives in closed form, and their error estimates against true errors."""
 
 import autograd
 import autograd.numpy as anp
@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from vittles_ng import errors
-from vittles_ng.finite_differences import hessian_product
+from vittles_ng.finite_differences import (
+    CentralDifferences,
+    directional_derivatives,
+    estimate_noise,
+    hessian_product,
+    two_point_gradient,
+    zero_order_descent,
+)
 from vittles_ng.solvers import ConjugateGradient
 
 EPS = np.finfo(float).eps
@@ -138,3 +145,309 @@ def test_directions_are_checked():
         product(np.array([1.0, np.nan, 0.0]))
     with pytest.raises(errors.ShapeError, match="the direction"):
         product(np.ones(2))
+
+
+# ---- noise ----
+
+
+def noisy(smooth, sigma, seed=0):
+    rng = np.random.default_rng(seed)
+    return lambda x: smooth(x) + sigma * rng.standard_normal(np.shape(smooth(x)))
+
+
+NOISY = {
+    "cosine": (np.cos, 1.0, 1e-3),
+    "cosine, little": (np.cos, 1.0, 1e-9),
+    "steep": (lambda x: np.exp(20 * x), 0.3, 1e-2),
+    "large input": (lambda x: np.sin(1e-4 * x), 2e4, 1e-6),
+    "several": (lambda x: np.array([np.sum(x), np.prod(x), 1e6 * x[0]]), np.array([0.5, 2.0]), 1e-5),
+}
+
+
+@pytest.mark.parametrize("name", NOISY)
+def test_noise_is_found_to_a_factor(name):
+    smooth, x, sigma = NOISY[name]
+    found = np.array([estimate_noise(noisy(smooth, sigma, seed), x) for seed in range(20)]).reshape(20, -1)
+    assert np.all((found > sigma / 5) & (found < 5 * sigma))
+    assert np.all(abs(np.log(np.median(found, axis=0) / sigma)) < np.log(2))
+
+
+def test_noise_of_exact_functions_is_rounding():
+    for fun, x in ((np.cos, 1.0), (lambda x: x**3 - 1e3, 10.0), (lambda x: np.exp(x) - np.e, 1.0)):
+        size = abs(fun(x)) + 1e3 * (x == 10.0) + np.e * (x == 1.0)
+        assert estimate_noise(fun, x) < 4 * EPS * size
+    assert estimate_noise(lambda x: 3.0, 1.0) == 0.0
+    assert estimate_noise(lambda x: abs(x - 1.0), 1.0) < 1e-12  # a kink is none
+
+
+def test_noise_options():
+    calls = []
+
+    def coarse(x):  # constant within cells of 1e-4: noise of a kind that is not seen from close by
+        calls.append(x)
+        return np.round(np.sin(x), 4)
+
+    assert estimate_noise(coarse, 1.0, spacing=1e-9) == 0.0
+    assert len(calls) == 9
+    assert 1e-5 < estimate_noise(coarse, 1.0, spacing=3.1e-3) < 1e-3
+    along = estimate_noise(noisy(lambda x: x[0], 1e-3), np.zeros(2), direction=np.array([0.0, 1.0]))
+    assert 2e-4 < along < 5e-3
+
+
+@pytest.mark.parametrize(
+    "arguments, error, text",
+    [
+        ((np.log, 0.0, -1.0), errors.NonFiniteError, "NaN"),
+        ((np.cos, 0.0, 0.0), ValueError, "direction is zero"),
+        ((np.cos, 0.0, [1.0, 2.0]), errors.ShapeError, "shape"),
+        ((np.cos, 0.0, None, 0.0), ValueError, "spacing"),
+        ((np.cos, 0.0, None, np.nan), ValueError, "spacing"),
+    ],
+)
+def test_noise_refused(arguments, error, text):
+    with np.errstate(all="ignore"), pytest.raises(error, match=text):
+        estimate_noise(*arguments)
+
+
+# ---- directional derivatives ----
+
+
+def textbook():
+    """The three textbook functions, and their derivatives of order 1 to 3 along v in closed form."""
+    rng = generator()
+    n = 4
+    a, b = rng.standard_normal((n, n)), rng.standard_normal(n)
+    spd = a @ a.T + np.eye(n)
+    x, v = rng.standard_normal(n), rng.standard_normal(n)
+    symmetric = a + a.T
+    quadratic_form = (lambda z: z @ a @ z - b @ z + 2.0, [v @ symmetric @ x - b @ v, v @ symmetric @ v, 0.0])
+    q, q1, q2 = x @ spd @ x, 2 * v @ spd @ x, 2 * v @ spd @ v
+    log_form = (
+        lambda z: np.log(z @ spd @ z),
+        [q1 / q, q2 / q - q1**2 / q**2, -3 * q1 * q2 / q**2 + 2 * q1**3 / q**3],
+    )
+    p, s = 1 / (1 + np.exp(-b @ x)), b @ v
+    softplus = (
+        lambda z: np.log1p(np.exp(b @ z)),
+        [p * s, p * (1 - p) * s**2, p * (1 - p) * (1 - 2 * p) * s**3],
+    )
+    hessians = [
+        symmetric,
+        2 * spd / q - 4 * np.outer(spd @ x, spd @ x) / q**2,
+        p * (1 - p) * np.outer(b, b),
+    ]
+    gradients = [
+        lambda z: symmetric @ z - b,
+        lambda z: 2 * spd @ z / (z @ spd @ z),
+        lambda z: b / (1 + np.exp(-b @ z)),
+    ]
+    names = ["quadratic", "log", "softplus"]
+    return (
+        x,
+        v,
+        dict(zip(names, zip((quadratic_form, log_form, softplus), gradients, hessians, strict=True), strict=True)),
+    )
+
+
+@pytest.mark.parametrize("name", ["quadratic", "log", "softplus"])
+def test_textbook_derivatives(name):
+    x, v, cases = textbook()
+    (fun, exact), gradient, hessian = cases[name]
+    found = directional_derivatives(fun, x, v, order=3)
+    assert np.all(abs(found.values - exact) <= 2 * found.error_estimates + 1e-12)
+    assert np.all(found.error_estimates <= [1e-7, 1e-6, 1e-5])
+    product = hessian_product(gradient, x)
+    columns = np.array([product(e) for e in np.eye(x.size)])
+    assert np.allclose(columns, hessian, atol=1e-9 * abs(hessian).max())
+    # the same by second differences of values, and polarisation
+    seconds = {}
+    for i in range(x.size):
+        for j in range(i, x.size):
+            direction = np.eye(x.size)[i] + (i != j) * np.eye(x.size)[j]
+            seconds[i, j] = directional_derivatives(fun, x, direction, order=2).values[1]
+    for (i, j), second in seconds.items():
+        entry = second if i == j else 0.5 * (second - seconds[i, i] - seconds[j, j])
+        assert abs(entry - hessian[i, j]) < 1e-7 * abs(hessian).max()
+
+
+FUNCTIONS = {  # function, x, derivatives 1, 2, 3
+    "exp": (np.exp, 0.0, [1.0, 1.0, 1.0]),
+    "steep": (lambda x: np.exp(30 * x), 0.0, [30.0, 900.0, 27000.0]),
+    "slow": (lambda x: np.exp(1e-3 * x), 0.0, [1e-3, 1e-6, 1e-9]),
+    "wave": (lambda x: np.sin(1e5 * x + 1.0), 0.0, [1e5 * np.cos(1), -1e10 * np.sin(1), -1e15 * np.cos(1)]),
+    "close to an edge": (np.log, 1e-4, [1e4, -1e8, 2e12]),
+    "pole": (lambda x: 1 / x, 1.0, [-1.0, 2.0, -6.0]),
+    "large input": (lambda x: x**3, 1e5, [3e10, 6e5, 6.0]),
+    "cubic": (lambda x: (x - 2) ** 3 + x, 2.0, [1.0, 0.0, 6.0]),
+    "line": (lambda x: 3 * x - 3, 1.0, [3.0, 0.0, 0.0]),
+    "constant": (lambda x: 7.0, 1.0, [0.0, 0.0, 0.0]),
+    "inverse tangent": (np.arctan, 1.0, [0.5, -0.5, 0.5]),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_one_variable(name):
+    fun, x, exact = FUNCTIONS[name]
+    calls = []
+    found = directional_derivatives(lambda z: calls.append(z) or fun(z), x, 1.0, order=3)
+    scale = np.array([max(abs(np.array(exact))) if e == 0 else abs(e) for e in exact]) + 1e-300
+    assert found.n_evaluations == len(calls) < 90
+    assert np.all(abs(found.values - exact) <= 3 * found.error_estimates + [1e-10, 1e-9, 1e-8] * scale)
+    assert np.all(found.error_estimates <= [1e-7, 1e-6, 1e-5] * scale + [1e-13, 1e-12, 1e-11])
+
+
+def test_units_of_elements_do_not_matter():
+    units = np.array([1.0, 1e8, 1e-8])
+    fun = lambda x: units * np.array([np.exp(x), np.sin(x), np.cos(x)])  # noqa: E731
+    found = directional_derivatives(fun, 0.3, 1.0, order=3)
+    exact = units * [[np.exp(0.3), np.cos(0.3), -np.sin(0.3)], [np.exp(0.3), -np.sin(0.3), -np.cos(0.3)],
+                     [np.exp(0.3), -np.cos(0.3), np.sin(0.3)]]  # fmt: skip
+    assert found.values.shape == (3, 3) and np.all(abs(found.values - exact) < 1e-8 * units)
+
+
+def test_direction_length_and_shapes():
+    x = np.array([[0.1, 0.2], [0.3, 0.4]])
+    fun = lambda z: np.exp(z @ z)  # noqa: E731
+    v = generator().standard_normal((2, 2))
+    one, long = (directional_derivatives(fun, x, s * v, order=2) for s in (1.0, 100.0))
+    assert one.values.shape == (2, 2, 2)
+    assert np.allclose(long.values[0], 100 * one.values[0], rtol=1e-7)
+    assert np.allclose(long.values[1], 1e4 * one.values[1], rtol=1e-6)
+    assert not directional_derivatives(fun, x, np.zeros((2, 2)), order=3).values.any()
+
+
+@pytest.mark.parametrize("sigma", [1e-10, 1e-6, 1e-3])
+def test_error_estimates_cover_noise(sigma):
+    functions = {"exp": (np.exp, lambda x: np.exp(x) * np.ones(3)),
+                 "sine": (np.sin, lambda x: np.array([np.cos(x), -np.sin(x), -np.cos(x)]))}  # fmt: skip
+    ratios = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        for smooth, derivatives in functions.values():
+            rate, x = 10 ** rng.uniform(-1, 1), rng.uniform(0.3, 2.0)
+            fun = noisy(lambda z: smooth(rate * z), sigma, seed)  # noqa: B023
+            found = directional_derivatives(fun, x, 1.0, 3, CentralDifferences(noise=sigma))
+            exact = derivatives(rate * x) * rate ** np.arange(1, 4)
+            ratios.append(abs(found.values - exact) / found.error_estimates)
+    ratios = np.array(ratios)
+    assert np.all(np.mean(ratios < 1, axis=0) > 0.85) and np.all(np.mean(ratios < 3, axis=0) > 0.96)
+
+
+def test_error_of_noise_is_of_the_best_possible_order():
+    """With noise the first derivative is good to about ``noise^(1 - 1 / (k + p))``, far better than its root."""
+    for sigma, allowed in ((1e-10, 1e-7), (1e-6, 2e-4)):
+        found = [directional_derivatives(noisy(np.exp, sigma, s), 0.0, 1.0, 1).values[0] - 1 for s in range(10)]
+        assert np.median(np.abs(found)) < allowed
+
+
+def test_options_of_differences():
+    few = directional_derivatives(np.exp, 0.0, 1.0, 1, CentralDifferences(rtol=1e-2))
+    many = directional_derivatives(np.exp, 0.0, 1.0, 1, CentralDifferences(rtol=1e-13))
+    assert few.n_evaluations < many.n_evaluations and few.error_estimates[0] > many.error_estimates[0]
+    told = directional_derivatives(np.exp, 0.0, 1.0, 1, CentralDifferences(noise=1e-4, rtol=1e-12))
+    assert told.error_estimates[0] > 1e-6
+
+
+def steps_at_kink(x):
+    return abs(x - 1.0)
+
+
+NOT_SMOOTH = {
+    "a kink": (steps_at_kink, 1.0, 1, errors.NonSmoothError, "kink"),
+    "a kink, half": (lambda x: np.maximum(x, 1.0), 1.0, 1, errors.NonSmoothError, "kink"),
+    "a kink, order 2": (steps_at_kink, 1.0, 2, errors.NonSmoothError, "settle|kink"),
+    "a jump": (lambda x: float(x >= 1.0) + x, 1.0, 1, errors.NonSmoothError, "jumps"),
+    "an edge": (lambda x: np.sqrt(x), 0.0, 1, errors.NonFiniteError, "both sides|close to"),
+    "undefined": (np.log, 0.0, 1, errors.NonFiniteError, "not defined at x"),
+    "raises": (lambda x: 1 / 0, 1.0, 1, errors.NonFiniteError, "ZeroDivisionError"),
+    "order 4": (np.exp, 1.0, 4, ValueError, "orders 1 to 3"),
+    "order 0": (np.exp, 1.0, 0, ValueError, "at least 1"),
+    "x of NaN": (np.exp, np.nan, 1, errors.NonFiniteError, "finite"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_SMOOTH)
+def test_not_differenced(name):
+    fun, x, order, error, text = NOT_SMOOTH[name]
+    with pytest.raises(error, match=text):
+        directional_derivatives(fun, x, 1.0, order)
+
+
+def test_a_direction_of_another_shape():
+    with pytest.raises(errors.ShapeError, match="direction"):
+        directional_derivatives(np.sum, np.ones(3), np.ones(2))
+
+
+# ---- two-point estimates ----
+
+
+def test_two_point_gradient_is_unbiased_with_the_error_it_tells():
+    half = quadratic()
+    x = np.linspace(-1, 1, 6)
+    exact, scores = half @ x, []
+    for seed in range(100):
+        found = two_point_gradient(lambda z: 0.5 * z @ half @ z, x, np.random.default_rng(seed), n_directions=50)
+        scores.append((found.value - exact) / found.standard_error)
+    scores = np.array(scores)
+    assert np.max(abs(scores.mean(axis=0))) < 0.5 and 0.8 < np.std(scores) < 1.25
+
+
+def test_two_point_gradient_grows_with_the_dimension():
+    """``E |g|^2 = (n + 2) |grad f|^2`` for one direction."""
+    for n in (2, 10, 40):
+        c, rng = np.linspace(1, 2, n), generator()
+        squares = [np.sum(two_point_gradient(lambda z: c @ z, np.zeros(n), rng).value ** 2) for _ in range(3000)]  # noqa: B023
+        assert abs(np.mean(squares) / np.sum(c**2) / (n + 2) - 1) < 0.15
+
+
+def test_two_point_options():
+    rng = generator
+    smooth = two_point_gradient(lambda z: np.sum(np.abs(z)), np.full(3, 1e-3), rng(), 4000, step=1.0)
+    sharp = two_point_gradient(lambda z: np.sum(np.abs(z)), np.full(3, 1e-3), rng(), 4000, step=1e-6)
+    assert np.all(abs(smooth.value) < 0.2) and np.all(abs(sharp.value - 1) < 0.2)
+    assert np.all(np.isnan(two_point_gradient(np.sum, np.ones(3), rng()).standard_error))
+    for arguments, error in (({"step": 0.0}, ValueError), ({"n_directions": 0}, ValueError)):
+        with pytest.raises(error):
+            two_point_gradient(np.sum, np.ones(3), rng(), **arguments)
+    with pytest.raises(errors.NonFiniteError):
+        two_point_gradient(lambda z: np.nan, np.ones(3), rng())
+    with pytest.raises(TypeError, match="a number is needed"):
+        two_point_gradient(lambda z: z, np.ones(3), rng())
+
+
+def test_zero_order_descent_takes_the_dimension_times_longer():
+    def steps(n, seed):
+        curvature = np.linspace(0.2, 1.0, n)
+
+        def objective(z):
+            return 0.5 * np.sum(curvature * z**2)
+
+        x0 = np.ones(n)
+        target = 1e-4 * objective(x0)
+        z, exact = x0, 0
+        while objective(z) > target:
+            z, exact = z - curvature * z, exact + 1
+        found = zero_order_descent(objective, x0, 1.0, np.random.default_rng(seed), 20_000, target=target)
+        assert found.reached and found.n_evaluations == 2 * found.n_steps
+        assert len(found.objectives) == found.n_steps + 1 and found.objectives[-1] <= target
+        return found.n_steps / exact
+
+    for n in (5, 20):
+        ratio = np.mean([steps(n, seed) for seed in range(3)])
+        assert 0.6 * (n + 2) < ratio < 2.5 * (n + 2)
+
+
+def test_zero_order_descent_options():
+    def objective(z):
+        return 0.5 * np.sum(z**2)
+
+    one = zero_order_descent(objective, np.ones(10), 1.0, generator(), 30)
+    ten = zero_order_descent(objective, np.ones(10), 1.0, generator(), 30, n_directions=10)
+    assert not one.reached and one.n_steps == 30 and ten.n_evaluations == 10 * one.n_evaluations
+    assert ten.objectives[-1] < one.objectives[-1] < one.objectives[0]
+    with pytest.raises(errors.DivergenceError, match="smoothness"):
+        zero_order_descent(lambda z: 0.5e4 * np.sum(z**2), np.ones(10), 1.0, generator(), 400)
+    with pytest.raises(ValueError, match="smoothness"):
+        zero_order_descent(objective, np.ones(2), 0.0, generator(), 3)
+    with pytest.raises(errors.NonFiniteError):
+        zero_order_descent(lambda z: np.inf, np.ones(2), 1.0, generator(), 3)

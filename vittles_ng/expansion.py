@@ -168,6 +168,26 @@ class ParametricSensitivityTaylorExpansion(Evaluation):
         self._build(problem, order, hess0, optimum_tol)
         return self
 
+    @staticmethod
+    def from_black_box(estimating_equation, input_val0, hyper_val0, order, **options):
+        """Expansion, to order 3 at most, of an equation that autograd cannot trace, by finite differences.
+
+        Parameters are those of :class:`~vittles_ng.black_box.BlackBoxTaylorExpansion`, which is returned; its ``refit``
+        reports the error of the differences with the rest.
+
+        Examples
+        --------
+        >>> import math
+        >>> import vittles_ng as vn
+        >>> expansion = vn.ParametricSensitivityTaylorExpansion.from_black_box(
+        ...     lambda x, eps: [x[0] * math.exp(x[0]) - eps[0]], [1.0], [math.e], order=3)
+        >>> expansion.evaluate_taylor_series([2.8]).round(5)
+        array([1.01486])
+        """
+        from .black_box import BlackBoxTaylorExpansion  # a subclass of this class
+
+        return BlackBoxTaylorExpansion(estimating_equation, input_val0, hyper_val0, order, **options)
+
     def _build(self, problem, order, hess_solver, optimum_tol):
         super().__init__(problem.input.flat0, problem.hyper, checked_integer(order, "order", 1))
         # vittles' sixth positional argument was forward_mode: True would pass for a tolerance of 1.

@@ -7,9 +7,9 @@ Wright, Numerical Optimization, 2nd ed., section 8.1).
 
 import numpy as np
 
-from .errors import NonFiniteError
-from .problem import Structure
-from .taylor.tracing import traced_code
+from ..errors import NonFiniteError
+from ..problem import Structure
+from ..taylor.tracing import traced_code
 
 __all__ = ["HessianProduct", "hessian_product"]
 
