@@ -50,24 +50,20 @@ class BasePoint(Problem):
         self._finds_pattern = isinstance(sparsity, str)
         self.assembly = None
         if sparsity is not None:
-            pattern = self._pattern() if self._finds_pattern else sparsity
-            self.assembly = self._assembly(checked_pattern(pattern, self.input.size, is_objective))
+            self._assemble_by(self.recorded.pattern(0) if self._finds_pattern else sparsity)
 
     @property
     def is_matrix_free(self):
         """Whether the Jacobian is solved with by its products alone."""
         return self._is_cg
 
-    def _pattern(self):
-        return self.recorded.pattern(0)
-
-    def _assembly(self, pattern):
-        return Assembly(pattern, self.is_objective)
+    def _assemble_by(self, pattern):
+        self.assembly = Assembly(checked_pattern(pattern, self.input.size, self.is_objective), self.is_objective)
 
     def with_pattern_of(self, matrix):
         """The same base point with the pattern of a sparse matrix, where it has none of its own."""
         if self.assembly is None and scipy.sparse.issparse(matrix):
-            self.assembly = self._assembly(checked_pattern(matrix, self.input.size, self.is_objective))
+            self._assemble_by(matrix)
 
     def matrix(self):
         """``dG/dinput`` at the base point: a csc_array where there is a pattern, else an ndarray."""
@@ -79,7 +75,7 @@ class BasePoint(Problem):
             if not self._finds_pattern:
                 raise
         # another branch of the user's function than where the pattern was found
-        self.assembly = self._assembly(checked_pattern(self._pattern(), self.input.size, self.is_objective))
+        self._assemble_by(self.recorded.pattern(0))
         return self.assembly.fill(self.jacobian_products, self._transposed_products)
 
     def _transposed_products(self, rows):

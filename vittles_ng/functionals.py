@@ -23,7 +23,7 @@ from .errors import IndependentError, NonFiniteError
 from .recursion import checked_max_order
 from .taylor.recorded import Recorded, block_size
 
-__all__ = ["FunctionalExpansion"]
+__all__ = ["FunctionalExpansion", "of_input_and_hyper"]
 
 _NUMBERS_AT_ONCE = 4_000_000  # in the solution's terms, for a chunk of steps
 
@@ -85,7 +85,7 @@ class FunctionalExpansion:
 
     def __init__(self, problem, solver, recursion, order, fun):
         self._problem, self._solver, self._recursion, self._order = problem, solver, recursion, order
-        self._function = _of_two(fun)
+        self._function = of_input_and_hyper(fun)
         self._base = (problem.input.flat0, problem.hyper.flat0)
         self._recorded = Recorded(self._flat, self._base)
         if not (self._recorded.depends_on(0) or self._recorded.depends_on(1)):
@@ -270,7 +270,7 @@ class FunctionalExpansion:
         return max(self._recorded.size, self.value0.size)
 
 
-def _of_two(fun):
+def of_input_and_hyper(fun):
     """``fun`` as a function of (input, hyper); one of the input alone is told by its signature."""
     if not callable(fun):
         raise TypeError(f"expected a function fun(input, hyper) or fun(input), got {type(fun).__name__}.")

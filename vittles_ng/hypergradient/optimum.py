@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ShapeError, VittlesError
-from ..functionals import _of_two as as_two_arguments
+from ..functionals import of_input_and_hyper
 from ..recursion import checked_integer
 from .derivatives import ExactDerivatives
 from .gradient import Hypergradient, assessed
@@ -174,7 +174,7 @@ class _Search:
 
     def __init__(self, inner, variables, outer_loss, schedule, max_inner_solves):
         self._inner, self._variables, self._schedule, self._limit = inner, variables, schedule, max_inner_solves
-        self._outer_loss = variables.function(as_two_arguments(outer_loss))
+        self._outer_loss = variables.function(of_input_and_hyper(outer_loss))
         self._outer, self._best, self._path, self._first, self._scale = None, None, [], None, 1.0
 
     def begin(self, start):

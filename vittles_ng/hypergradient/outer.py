@@ -6,7 +6,7 @@ from autograd.core import make_vjp
 from autograd.extend import vspace
 
 from ..errors import NonFiniteError, ShapeError
-from ..functionals import _of_two
+from ..functionals import of_input_and_hyper
 from ..taylor.tracing import traced_code
 
 __all__ = ["OuterLoss"]
@@ -24,7 +24,7 @@ class OuterLoss:
     """
 
     def __init__(self, function, input, hyper):
-        self._function, self._input, self._hyper = _of_two(function), input, hyper
+        self._function, self._input, self._hyper = of_input_and_hyper(function), input, hyper
         self._n_input = input.size
 
     def __call__(self, point, hyper):

@@ -7,37 +7,15 @@ triangular solves. Its forward error is of the same order, ``n eps cond(S)``: th
 """
 
 import numpy as np
-import scipy.sparse
 from scipy.linalg import lapack
 
 from . import checks
-from .base import Solver
+from .dense import INVERSE_MAX_N, INVERSE_MIN_RCOND, Dense, product
 
-__all__ = ["DenseCholesky", "INVERSE_MAX_N", "INVERSE_MIN_RCOND", "at_pattern", "product"]
-
-#: A product with the explicit inverse is used up to this size ...
-INVERSE_MAX_N = 512
-#: ... and down to this reciprocal condition.
-INVERSE_MIN_RCOND = 1e-7
+__all__ = ["DenseCholesky"]
 
 
-def at_pattern(inverse, pattern):
-    """A copy of the inverse, or its entries at the pattern of a csc_array where there is one."""
-    if pattern is None:
-        return inverse.copy()
-    columns = np.repeat(np.arange(pattern.shape[1]), np.diff(pattern.indptr))
-    values = inverse[pattern.indices, columns]
-    return scipy.sparse.csc_array((values, pattern.indices.copy(), pattern.indptr.copy()), shape=pattern.shape)
-
-
-def product(matrix, rhs):
-    """``matrix @ rhs`` in the memory order of ``rhs``, so that a batch ``(n_steps, n).T`` comes back as one."""
-    if rhs.ndim == 2 and rhs.flags.f_contiguous:
-        return (rhs.T @ matrix.T).T
-    return matrix @ rhs
-
-
-class DenseCholesky(Solver):
+class DenseCholesky(Dense):
     """Cholesky factorization of a dense symmetric positive definite matrix.
 
     Parameters
@@ -69,8 +47,7 @@ class DenseCholesky(Solver):
     def __init__(self, matrix):
         matrix = checks.symmetrised(checks.as_dense(matrix))
         n = matrix.shape[0]
-        self._inverse = self._factor = None
-        rcond, self._log_det = 1.0, 0.0
+        self._factor, rcond = None, 1.0
         if n:
             scale = checks.symmetric_scale(matrix)
             factor, rcond = self._factored(matrix, scale)
@@ -102,18 +79,3 @@ class DenseCholesky(Solver):
         if self._inverse is not None:
             return product(self._inverse, rhs)
         return lapack.dpotrs(self._factor, rhs, lower=1)[0].reshape(rhs.shape)
-
-    def _log_determinant(self):
-        return self._log_det
-
-    def _inverse_diagonal(self):
-        return self._whole_inverse().diagonal().copy()
-
-    def _selected_inverse(self, pattern):
-        return at_pattern(self._whole_inverse(), pattern)
-
-    def _whole_inverse(self):
-        return self._inverse if self._inverse is not None else self.solve(np.eye(self.n))
-
-    def _refactored(self, matrix):
-        return type(self)(matrix)

@@ -10,13 +10,12 @@ import numpy as np
 from scipy.linalg import lapack
 
 from . import checks
-from .base import Solver
-from .dense_cholesky import INVERSE_MAX_N, INVERSE_MIN_RCOND, at_pattern, product
+from .dense import INVERSE_MAX_N, INVERSE_MIN_RCOND, Dense, product
 
 __all__ = ["DenseLU"]
 
 
-class DenseLU(Solver):
+class DenseLU(Dense):
     """LU factorization of a dense general matrix.
 
     Parameters
@@ -45,8 +44,7 @@ class DenseLU(Solver):
     def __init__(self, matrix):
         matrix = checks.as_dense(matrix)
         n = matrix.shape[0]
-        self._inverse = None
-        rcond, self._log_det = 1.0, 0.0
+        rcond = 1.0
         if n:
             self._rows, self._columns = checks.row_column_scales(matrix)
             rcond = self._factor(checks.scaled(matrix, self._rows, self._columns))
@@ -85,18 +83,3 @@ class DenseLU(Solver):
     def _solve_factored(self, rhs, before, after, trans):
         x = lapack.dgetrs(self._lu, self._pivots, (before * rhs.T).T, trans=trans)[0].reshape(rhs.shape)
         return (after * x.T).T
-
-    def _log_determinant(self):
-        return self._log_det
-
-    def _inverse_diagonal(self):
-        return self._whole_inverse().diagonal().copy()
-
-    def _selected_inverse(self, pattern):
-        return at_pattern(self._whole_inverse(), pattern)
-
-    def _whole_inverse(self):
-        return self._inverse if self._inverse is not None else self.solve(np.eye(self.n))
-
-    def _refactored(self, matrix):
-        return type(self)(matrix)
