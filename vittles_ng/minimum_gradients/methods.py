@@ -10,7 +10,7 @@ import numbers
 import numpy as np
 
 from ..errors import MismatchError
-from ..unrolling.methods import Chebyshev, GradientDescent, HeavyBall, check_n_iterations
+from ..unrolling.methods import Chebyshev, GradientDescent, HeavyBall, check_n_iterations, checked_interval
 
 __all__ = ["Accelerated", "Newton", "StochasticGradientDescent", "check_method", "linear_coefficients", "whole"]
 
@@ -56,12 +56,9 @@ class Accelerated(_Named):
     @classmethod
     def fastest(cls, smallest, largest):
         """``h = 1/L``, ``m = (sqrt(L) - sqrt(l)) / (sqrt(L) + sqrt(l))`` for eigenvalues in [l, L]."""
+        smallest, largest = checked_interval(smallest, largest)
         low, high = np.sqrt(smallest), np.sqrt(largest)
-        if not 0.0 < low <= high < np.inf:
-            raise ValueError(
-                f"smallest={smallest}, largest={largest}: positive eigenvalues, the smallest first, needed."
-            )
-        return cls(1.0 / float(largest), float((high - low) / (high + low)))
+        return cls(1.0 / largest, float((high - low) / (high + low)))
 
 
 class Newton(_Named):

@@ -12,7 +12,15 @@ import numpy as np
 
 from ..errors import DivergenceError, ShapeError
 
-__all__ = ["Chebyshev", "GradientDescent", "HeavyBall", "Method", "ProximalGradient", "check_n_iterations"]
+__all__ = [
+    "Chebyshev",
+    "GradientDescent",
+    "HeavyBall",
+    "Method",
+    "ProximalGradient",
+    "check_n_iterations",
+    "checked_interval",
+]
 
 
 class Method:
@@ -77,7 +85,7 @@ class GradientDescent(Method):
 
         The error of the Jacobian may rise at first, even so.
         """
-        smallest, largest = _interval(smallest, largest)
+        smallest, largest = checked_interval(smallest, largest)
         return cls(2.0 / (largest + smallest))
 
     @classmethod
@@ -140,7 +148,7 @@ class HeavyBall(Method):
 
         ``h = 4 / (sqrt(L) + sqrt(l))^2`` and ``m = ((sqrt(L) - sqrt(l)) / (sqrt(L) + sqrt(l)))^2``.
         """
-        smallest, largest = _interval(smallest, largest)
+        smallest, largest = checked_interval(smallest, largest)
         total = np.sqrt(largest) + np.sqrt(smallest)
         return cls(float(4.0 / total**2), float(((np.sqrt(largest) - np.sqrt(smallest)) / total) ** 2))
 
@@ -182,7 +190,7 @@ class Chebyshev(Method):
     """
 
     def __init__(self, smallest, largest):
-        self.smallest, self.largest = _interval(smallest, largest)
+        self.smallest, self.largest = checked_interval(smallest, largest)
 
     # With r_t = C_t(s) / C_{t+1}(s), s = (L + l) / (L - l): r_t = 1 / (2 s - r_{t-1}), h_t = 4 r_t / (L - l),
     # m_t = r_t r_{t-1}. Written in q_t = r_t / (L - l), which stays finite as l tends to L.
@@ -284,7 +292,8 @@ def _positive(value, name):
     return value
 
 
-def _interval(smallest, largest):
+def checked_interval(smallest, largest):
+    """The ends of an interval of positive eigenvalues as floats, or an error that says which is wrong."""
     smallest, largest = _positive(smallest, "smallest"), _positive(largest, "largest")
     if smallest > largest:
         raise ValueError(f"smallest={smallest} > largest={largest}: the smallest eigenvalue comes first.")
