@@ -1,5 +1,6 @@
 """The bootstrap against exact refits by Newton's method, linear programming, SciPy's intervals, and closed forms."""
 
+import pickle
 import warnings
 from types import SimpleNamespace
 
@@ -93,6 +94,27 @@ def test_groups_are_drawn_whole():
     assert np.array_equal(counts[:, 1], 2.0 * counts[:, 0]) and np.all(counts[:, 3] == 0.0)
     assert np.array_equal(counts[:, 0] + counts[:, 2] + counts[:, 4], np.full(5000, 3.0))
     assert np.allclose(counts.mean(axis=0), weights0, atol=0.08)
+
+
+@pytest.mark.parametrize(
+    "weights0, groups",
+    [
+        (np.ones(500), None),
+        (np.array([2.0, 0.0, 1.0, 3.0]), None),
+        (np.array([0.5, 0.75, 1.5]), None),
+        (np.array([1.0, 2.0, 1.0, 0.0, 1.0]), np.array(["b", "b", "a", "a", "c"])),
+    ],
+)
+def test_resamples_do_not_depend_on_where_and_in_which_order_they_are_drawn(weights0, groups):
+    n_resamples = 100 if weights0.size == 500 else 20_000  # several blocks
+    whole = Resamples(weights0, groups, n_resamples, np.random.default_rng(0)).weights(slice(None))
+    other = Resamples(weights0, groups, 2 * n_resamples, np.random.default_rng(0))
+    for rows in (slice(70, 71), slice(31, 70), slice(n_resamples - 3, n_resamples), slice(5, 5), slice(0, 33)):
+        assert np.array_equal(other.weights(rows), whole[rows])
+        drawn_there = pickle.loads(pickle.dumps(other.to_be_drawn(rows)))
+        assert np.array_equal(drawn_there(), whole[rows])
+    assert len(np.unique(whole[:50], axis=0)) > 3  # blocks and resamples differ
+    assert not np.array_equal(other.weights(slice(n_resamples, 2 * n_resamples)), whole)
 
 
 def test_a_seed_and_its_generator_are_the_same_and_the_stream_moves_on():
@@ -263,7 +285,8 @@ def test_a_refit_that_ran_away_is_no_solution():
     # far out along the indicator's coefficient gradient and Hessian vanish together: the Newton step there is 1
     x, y, fit = _rare_indicator(60, 3, 1)
     jackknife = vn.InfinitesimalJackknife(_logistic_loss, fit, (x, y), order=4)
-    weights = jackknife.bootstrap(300, 3, verdicts=False).weights
+    draws = np.random.default_rng(3).integers(0, 60, size=(300, 60))
+    weights = np.array([np.bincount(row, minlength=60) for row in draws], dtype=float)
     separates = (weights[:, 1] == 0.0) & (weights[:, 0] + weights[:, 2] > 0.0)
     separates |= (weights[:, 1] > 0.0) & (weights[:, 0] + weights[:, 2] == 0.0)
     some = np.append(np.flatnonzero(separates)[::12], [1, 252, 259])

@@ -10,6 +10,7 @@ import pytest
 from report_models import FORMULAS, N_OBS, make_frame, statsmodels_fit
 
 from vittles_ng.errors import DataError, VittlesError, optional_import
+from vittles_ng.jackknife.resamples import Resamples
 from vittles_ng.report.data import glm_data, read_csv
 from vittles_ng.report.model import FAMILIES, NewtonPath, fit_glm, newton, solve_exactly
 from vittles_ng.report.tasks import chosen_to_verify, make_tasks, newton_profile, run_task
@@ -71,12 +72,11 @@ def test_damped_newton_converges_where_the_plain_one_overshoots():
 
 
 def exact_weights(name, n, seed, groups=None):
-    """The weights of leave-one-out and of resamples, written down again."""
+    """The weights of leave-one-out and of resamples."""
     labels = np.arange(N_OBS) if groups is None else np.unique(groups, return_inverse=True)[1]
     if name.startswith("leave"):
         return np.array([(labels != i).astype(float) for i in range(labels.max() + 1)])
-    draws = np.random.default_rng(seed).integers(0, labels.max() + 1, size=(n, labels.max() + 1))
-    return np.array([np.bincount(draw, minlength=labels.max() + 1)[labels] for draw in draws], dtype=float)
+    return Resamples(np.ones(N_OBS), groups, n, np.random.default_rng(seed)).weights(slice(None))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from matplotlib.image import imread
 from report_models import FORMULAS, N_OBS, make_frame, statsmodels_fit
 from scipy import stats
 
+from vittles_ng.jackknife.resamples import Resamples
 from vittles_ng.report import run_report
 from vittles_ng.report.coefficients import uncertainty
 from vittles_ng.report.contents import as_json, plain, warnings_of
@@ -69,9 +70,9 @@ def test_standard_errors_are_statsmodels(frame, fitted):
 
 def test_bootstrap_intervals_are_those_of_exact_refits(frame, fitted):
     family, groups, fit = fitted
-    units = units_of(fit.jackknife)
-    draws = np.random.default_rng(3).integers(0, units.max() + 1, size=(60, units.max() + 1))
-    weights = np.array([np.bincount(draw, minlength=units.max() + 1)[units] for draw in draws], dtype=float)
+    jackknife = fit.jackknife
+    resamples = Resamples(jackknife.weights0, jackknife.groups, 60, np.random.default_rng(3))
+    weights = resamples.weights(slice(None))
     paths = [solve_exactly(fit.data, fit.family, fit.input_val, w) for w in weights]
     assert all(path.solved for path in paths)
     exact = fit.in_units(np.array([path.values[-1] for path in paths]))

@@ -16,6 +16,7 @@ import warnings
 import weakref
 from collections import deque
 from contextlib import contextmanager
+from itertools import pairwise
 from multiprocessing.context import SpawnContext
 
 import numpy as np
@@ -82,7 +83,7 @@ def _bar(n, total, what):
 
 
 def blocks_of(n, n_workers, multiple=1, most=None):
-    """Slices that share n items among workers, a few blocks for each.
+    """Slices that share n items evenly among workers, a few blocks for each.
 
     Parameters
     ----------
@@ -97,10 +98,12 @@ def blocks_of(n, n_workers, multiple=1, most=None):
     >>> [(b.start, b.stop) for b in blocks_of(20, 2, multiple=8)]
     [(0, 8), (8, 16), (16, 20)]
     """
-    length = -(-n // (_BLOCKS_PER_WORKER * n_workers))
-    length = -(-length // multiple) * multiple
-    length = max(1, length if most is None else min(length, most))
-    return [slice(start, min(start + length, n)) for start in range(0, n, length)]
+    units = -(-n // multiple)
+    n_blocks = min(units, _BLOCKS_PER_WORKER * n_workers)
+    if most is not None:
+        n_blocks = max(n_blocks, -(-units // max(1, most // multiple)))
+    ends = [min(n, i * units // max(1, n_blocks) * multiple) for i in range(n_blocks + 1)]
+    return [slice(start, stop) for start, stop in pairwise(ends)]
 
 
 class Shared:

@@ -38,8 +38,7 @@ def bootstrap(jackknife, n_resamples, rng, order, tol=_TOL, verdicts="auto", exe
         if some is None:
             approximations, scale = approximate(jackknife, weights_of, n_resamples, order)
         else:
-            to_send = resamples.compact_weights
-            approximations, scale = approximate(jackknife, to_send, n_resamples, order, terms=some.terms)
+            approximations, scale = approximate(jackknife, resamples.to_be_drawn, n_resamples, order, terms=some.terms)
         if verdicts is not False:
             nothing = unidentified(jackknife, weights_of, n_resamples, are_resamples=True)
         looked_at = some and some.looked_at(approximations.values, weights_of, float(tol), scale)

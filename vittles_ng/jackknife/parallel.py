@@ -97,7 +97,7 @@ class Distributed:
         return self.terms(weights.__getitem__, slice(0, len(weights)), order)
 
     def terms(self, weights_of, rows, order):
-        """Terms of the series of the weights ``weights_of(rows)``, which are formed block by block."""
+        """Terms of the series of the weights ``weights_of(rows)``: arrays, or functions that form them over there."""
         blocks = [slice(rows.start + b.start, rows.start + b.stop) for b in self._blocks(rows.stop - rows.start)]
         calls = ((_compact(weights_of(block)), order) for block in blocks)
         found = self._map(_terms, calls, len(blocks), "series")
@@ -140,7 +140,7 @@ def _part(sets, block):
 
 def _compact(weights):
     """Weights as bytes where they are small counts, an eighth to send."""
-    if weights.dtype == np.uint8 or weights.size and not 0.0 <= weights[0].max() < 256.0:
+    if callable(weights) or weights.size and not 0.0 <= weights[0].max() < 256.0:
         return weights
     with np.errstate(all="ignore"):
         small = weights.astype(np.uint8)
@@ -148,7 +148,8 @@ def _compact(weights):
 
 
 def _terms(jackknife, weights, order):
-    return terms_of(jackknife, weights.astype(np.float64), order)
+    weights = weights() if callable(weights) else weights.astype(np.float64)
+    return terms_of(jackknife, weights, order)
 
 
 def _verdicts(jackknife, values, weights, tol, scale):

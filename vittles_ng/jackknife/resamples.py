@@ -5,6 +5,9 @@ Resampling Plans", 1982, ch. 6); with groups, groups are drawn (Davison & Hinkle
 Application", 1997, sec. 3.8).
 """
 
+from functools import partial
+from typing import NamedTuple
+
 import numpy as np
 
 from ..errors import DataError
@@ -12,11 +15,14 @@ from .influence import group_sums
 
 __all__ = ["Resamples", "generator"]
 
-_DRAWS_AT_ONCE = 65_536
+_DRAWS_AT_ONCE = 16_384
 
 
 class Resamples:
-    """Counts of resamples, drawn with replacement when they are asked for, in order, and kept as small integers.
+    """Counts of resamples, drawn with replacement when they are asked for, and kept as small integers.
+
+    Blocks of resamples have streams of their own, by their number, so that whichever are asked for, and wherever they
+    are drawn, they are the same (numpy.random, "Parallel random number generation").
 
     Parameters
     ----------
@@ -26,6 +32,7 @@ class Resamples:
         What is drawn together.
     n_resamples : int
     rng : Generator
+        Gives the streams' seed.
 
     Attributes
     ----------
@@ -39,23 +46,26 @@ class Resamples:
     """
 
     def __init__(self, weights0, groups, n_resamples, rng):
-        self._weights0, self._group = weights0, None
         if groups is None:
-            share, n_draws = weights0, int(np.round(np.sum(weights0)))
+            group, share, n_draws = None, weights0, int(np.round(np.sum(weights0)))
             if n_draws < min(2, np.sum(weights0 > 0.0)) or n_draws == 0:
                 raise DataError(
                     f"weights0 sums to {np.sum(weights0):.3g}: a resample has as many draws as that, so counts of "
                     "observations are needed, not shares."
                 )
         else:
-            self._group = np.unique(groups, return_inverse=True)[1]
+            group = np.unique(groups, return_inverse=True)[1]
             share = (group_sums(weights0, groups)[1] > 0.0).astype(float)
             n_draws = int(np.sum(share))
             if n_draws < 2:
                 raise DataError(f"{n_draws} group has weight: at least two groups are needed.")
-        self._per_draw = np.sum(share) / n_draws
+        seed = tuple(int(word) for word in rng.integers(0, 2**32, size=4))
+        cumulative = None if np.all(share == share[0]) else np.cumsum(share) / np.sum(share)
+        self._drawing = _Drawing(
+            seed, len(share), n_draws, cumulative, np.sum(share) / n_draws, group, None if group is None else weights0
+        )
         self._counts = np.empty((n_resamples, len(share)), dtype=np.min_scalar_type(n_draws))
-        self._n_drawn, self._draws = 0, _draw(self._counts, share, n_draws, rng)
+        self._is_drawn = np.zeros(-(-n_resamples // self._drawing.length), dtype=bool)
 
     def __len__(self):
         return len(self._counts)
@@ -65,38 +75,63 @@ class Resamples:
         return self._drawn(slice(None))
 
     def _drawn(self, rows):
-        while self._n_drawn < rows.indices(len(self))[1]:
-            self._n_drawn = next(self._draws)
+        start, stop, _ = rows.indices(len(self))
+        length = self._drawing.length
+        for block in range(start // length, -(-stop // length)):
+            if not self._is_drawn[block]:
+                of_block = slice(block * length, min((block + 1) * length, len(self)))
+                self._counts[of_block] = self._drawing.block(block)[: of_block.stop - of_block.start]
+                self._is_drawn[block] = True
         return self._counts[rows]
 
     def weights(self, rows):
         """The weights of some resamples, (n_rows, n_obs), for a slice; on average ``weights0``."""
-        counts = self._drawn(rows)
-        return counts * self._per_draw if self._group is None else counts[:, self._group] * self._weights0
+        return self._drawing.weights(self._drawn(rows))
 
-    def compact_weights(self, rows):
-        """The same to send: as bytes where they are counts that are so small."""
-        counts = self._drawn(rows)
-        if self._group is None and self._per_draw == 1.0 and counts.max(initial=0) < 256:
-            return counts.astype(np.uint8)
-        return self.weights(rows)
+    def to_be_drawn(self, rows):
+        """The same for another process: a function without arguments that draws them there."""
+        return partial(self._drawing.anew, *rows.indices(len(self))[:2])
 
 
-def _draw(counts, share, n_draws, rng):
-    """Multinomial counts, block by block: of draws, which takes an eighth of the time that binomials do."""
-    n_resamples, n_units = counts.shape
-    is_even = bool(np.all(share == share[0]))
-    cumulative = np.cumsum(share) / np.sum(share)
-    block = max(1, _DRAWS_AT_ONCE // n_draws)
-    for start in range(0, n_resamples, block):
-        n = min(block, n_resamples - start)
-        if is_even:
-            draws = rng.integers(0, n_units, size=(n, n_draws))
+class _Drawing(NamedTuple):
+    """How blocks of resamples are drawn: ``n_draws`` of ``n_units``, with their share where these are not alike."""
+
+    seed: tuple
+    n_units: int
+    n_draws: int
+    cumulative: np.ndarray | None
+    per_draw: float
+    group: np.ndarray | None
+    weights0: np.ndarray | None  # with groups
+
+    @property
+    def length(self):
+        """Resamples in a block."""
+        return max(1, _DRAWS_AT_ONCE // self.n_draws)
+
+    def block(self, number):
+        """Multinomial counts (length, n_units): of draws, which takes an eighth of the time that binomials do."""
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
+        shape = (self.length, self.n_draws)
+        if self.cumulative is None:
+            draws = rng.integers(0, self.n_units, size=shape)
         else:
-            draws = np.searchsorted(cumulative, rng.random((n, n_draws)), side="right")
-        draws += (np.arange(n) * n_units)[:, None]
-        counts[start : start + n] = np.bincount(draws.ravel(), minlength=n * n_units).reshape(n, n_units)
-        yield start + n
+            draws = np.searchsorted(self.cumulative, rng.random(shape), side="right")
+        draws += (np.arange(self.length) * self.n_units)[:, None]
+        return np.bincount(draws.ravel(), minlength=self.length * self.n_units).reshape(self.length, self.n_units)
+
+    def weights(self, counts):
+        return counts * self.per_draw if self.group is None else counts[:, self.group] * self.weights0
+
+    def anew(self, start, stop):
+        """Weights of the resamples from ``start`` to ``stop``, (stop - start, n_obs)."""
+        n_obs = self.n_units if self.group is None else len(self.group)
+        out = np.empty((stop - start, n_obs))
+        for number in range(start // self.length, -(-stop // self.length)):
+            first = number * self.length
+            rows = slice(max(start - first, 0), stop - first)
+            out[first + rows.start - start : first + self.length - start] = self.weights(self.block(number)[rows])
+        return out
 
 
 def generator(rng):
