@@ -252,6 +252,10 @@ class ParametricSensitivityTaylorExpansion(Evaluation):
         >>> bool(near.trusted), bool(far.trusted)
         (True, False)
         """
+        return self._refit(new_hyper_val, tol, polish, max_order)
+
+    def _refit(self, new_hyper_val, tol, polish, max_order=None, judge=None):
+        """:meth:`refit`, with a judge of polished minima; see :func:`vittles_ng.polish.polish`."""
         max_order = self._checked_max_order(max_order)
         new, is_batch = self._hyper.flatten_steps(new_hyper_val, "new_hyper_val")
         terms = np.empty((max_order + 1, len(new), self._input_val0.size))
@@ -262,7 +266,7 @@ class ParametricSensitivityTaylorExpansion(Evaluation):
             if not is_batch:
                 raise
             self._terms_row_by_row(new, terms[1:])
-        return refit(self._problem, self.solver, terms if is_batch else terms[:, 0], new, tol, polish)
+        return refit(self._problem, self.solver, terms if is_batch else terms[:, 0], new, tol, polish, judge)
 
     def derivative_tensor(self, k):
         """The derivative ``d^k input / d hyper^k``, exactly symmetric in its hyper axes.

@@ -98,7 +98,7 @@ def evaluate(problem, solver, value, hyper):
     return Point(value, residual, step, objective, "")
 
 
-def polish(problem, solver, points, hyper, contraction):
+def polish(problem, solver, points, hyper, contraction, judge=None):
     """Solve ``G(input, hyper) = 0`` from points near the solution.
 
     Parameters
@@ -111,6 +111,9 @@ def polish(problem, solver, points, hyper, contraction):
     hyper : ndarray of shape (n_hyper,)
     contraction : float
         Of the chord iteration; scales its step to the error that is left.
+    judge : callable, default=None
+        ``judge(tape, hessian, hyper)`` says why what looks like a minimum is none, or nothing; ``tape`` is a problem
+        recorded there or close by, ``hessian`` its Hessian where it has been formed as a dense matrix, else None.
 
     Returns
     -------
@@ -134,6 +137,9 @@ def polish(problem, solver, points, hyper, contraction):
         if left > _RUNS_AWAY:
             converged = False
             told = f"a Newton step there is still {left:.1e}: the input runs away, there is no minimum"
+        elif positive and judge is not None:
+            told = judge(newton.tape, newton.hessian, hyper)
+            positive = not told
         message = "; ".join(filter(None, (message, told)))
     n, n_new = n + newton.n_evaluations, newton.n_factorizations
     error = np.abs(step) + _EPS * np.max(np.abs(best.input))
@@ -189,12 +195,16 @@ class _Newton:
     ----------
     n_evaluations, n_factorizations : int
         Runs of the user's function, for tapes too; factors made.
+    tape : Problem or None
+        The last one recorded.
+    hessian : ndarray or None
+        Its Hessian, where it is formed as a dense matrix.
     """
 
     def __init__(self, problem, solver, hyper):
         self.problem, self.solver, self.hyper = problem, solver, hyper
         self.n_evaluations = self.n_factorizations = 0
-        self._tape = self._hessian = None
+        self.tape = self.hessian = None
         self._is_dense = problem.is_objective and problem.input.size <= _MAX_EIGENVALUES and problem.assembly is None
 
     def run(self, point):
@@ -202,7 +212,7 @@ class _Newton:
         last, is_fresh, step = np.inf, False, point.step
         for _ in range(_MAX_NEWTON):
             try:
-                if self._tape is None:
+                if self.tape is None:
                     self._record(point.input)
                     is_fresh = True
                 for newton_step in (self._iterated, self._factored) if is_fresh else (self._iterated,):
@@ -224,29 +234,29 @@ class _Newton:
             elif is_fresh:
                 return point, step, False, f"polishing stopped at Newton step {size:.1e}: no step length decreases it"
             else:
-                self._tape = None
+                self.tape = None
         return point, step, False, f"polishing stopped after {_MAX_NEWTON} Newton steps, the last {size:.1e}"
 
     def _record(self, value):
-        self._tape = self.problem.at(value, self.hyper)
+        self.tape = self.problem.at(value, self.hyper)
         self.n_evaluations += 1
-        self._hessian = self._tape.jacobian() if self._is_dense else None
+        self.hessian = self.tape.jacobian() if self._is_dense else None
 
     def _product(self, v):
-        return self._tape.jacobian_product(v) if self._hessian is None else self._hessian @ v
+        return self.tape.jacobian_product(v) if self.hessian is None else self.hessian @ v
 
     def is_minimum(self, point):
         """Whether a solution is a minimum (None where it cannot be told), and what to say if not."""
         try:
             # the Hessian of a tape close by, under which steps contract, has as many positive eigenvalues
-            if self._tape is None or relative_size(self._tape.input.flat0 - point.input, point.input) > 1e-3:
+            if self.tape is None or relative_size(self.tape.input.flat0 - point.input, point.input) > 1e-3:
                 self._record(point.input)
-            if self._tape.assembly is not None:
+            if self.tape.assembly is not None:
                 self.n_factorizations += 1
                 with contextlib.suppress(NotPositiveDefiniteError):  # then its eigenvalue is looked for
-                    self._tape.factored(self.solver)
+                    self.tape.factored(self.solver)
                     return True, ""
-            positive, smallest = is_positive_definite(self._tape, self.problem, self.solver, self._hessian)
+            positive, smallest = is_positive_definite(self.tape, self.problem, self.solver, self.hessian)
         except _FAILURES as error:
             return None, f"the Hessian there cannot be looked at, {type(error).__name__}: {error}"
         if positive:
@@ -283,10 +293,10 @@ class _Newton:
 
     def _factored(self, residual):
         """The Newton step by a factor made here."""
-        if residual.size > _MAX_FACTORED and self._tape.assembly is None:
+        if residual.size > _MAX_FACTORED and self.tape.assembly is None:
             raise ArithmeticError(f"no decrease by iteration, and {residual.size} inputs are too many to factor anew")
         self.n_factorizations += 1
-        return self._tape.factored(as_minimum=False).solve(residual)
+        return self.tape.factored(as_minimum=False).solve(residual)
 
     def _search(self, point, step):
         """The point at the first of the lengths 1, 1/2, ... that decreases enough, or None."""

@@ -78,7 +78,7 @@ class Refit:
     n_factorizations: int = 0
 
 
-def refit(problem, solver, terms, new_hypers, tol=None, polish=False):
+def refit(problem, solver, terms, new_hypers, tol=None, polish=False, judge=None):
     """The values of a series at new hypers with a verdict on each.
 
     Parameters
@@ -95,7 +95,9 @@ def refit(problem, solver, terms, new_hypers, tol=None, polish=False):
         Absolute bound on the largest component of the error estimate; default ``1e-3 max|value - input_val0|`` of each
         step.
     polish : bool, default=False
-        Whether to go on to the exact refit; see :mod:`vittles_ng.polish`.
+        Whether to go on to the exact refit.
+    judge : callable, default=None
+        Of polished minima; see :func:`vittles_ng.polish.polish`.
 
     Returns
     -------
@@ -116,7 +118,7 @@ def refit(problem, solver, terms, new_hypers, tol=None, polish=False):
         raise ShapeError(f"terms of {terms.shape[1]} steps, but {len(new_hypers)} new hypers.")
     _check_tol(tol, problem.input.flat0)
     radii = np.atleast_1d(convergence_radius(terms[1:])) if len(new_hypers) else np.zeros(0)
-    step = _Step(problem, solver, tol, polish, is_batch)
+    step = _Step(problem, solver, tol, polish, is_batch, judge)
     with np.errstate(all="ignore"):  # a step far too long overflows, which is found out where it is used
         hypers = enumerate(progress(new_hypers, what="refits"))
         rows = [step.refit(terms[:, i], hyper, float(radii[i])) for i, hyper in hypers]
@@ -139,8 +141,9 @@ def _check_tol(tol, input_val0):
 class _Step:
     """The refit of one step after the other."""
 
-    def __init__(self, problem, solver, tol, polish, is_batch):
+    def __init__(self, problem, solver, tol, polish, is_batch, judge):
         self.problem, self.solver, self.tol, self.polish, self.is_batch = problem, solver, tol, polish, is_batch
+        self.judge = judge
 
     def refit(self, terms, hyper, radius):
         value = terms[::-1].sum(axis=0)
@@ -191,7 +194,7 @@ class _Step:
             starts = sorted((start for start in starts if not start.reason), key=lambda point: -point.size)
             if starts:
                 starts = starts if found.contraction < MAX_CONTRACTION else starts[-1:]
-                result = polish_point(self.problem, self.solver, starts, hyper, found.contraction)
+                result = polish_point(self.problem, self.solver, starts, hyper, found.contraction, self.judge)
                 n += result.n_polish
                 n_factorizations += result.n_factorizations
                 if result.converged:

@@ -18,13 +18,13 @@ from ..taylor.recorded import Recorded
 from .influence import group_sums
 from .row_series import linear_rows
 
-__all__ = ["RAN_AWAY", "runs_away", "unidentified", "unidentified_sets"]
+__all__ = ["judge_of", "unidentified", "unidentified_sets"]
 
 #: Of resamples: with no more than this in one unit, twenty units would have to be missed that alone share a direction.
 _MOST_IN_A_UNIT = 0.05
 _SINGULAR, _NO_LESS = 1e-9, 1.0 - 1e-6
 #: What is said of such a refit.
-RAN_AWAY = "the refit runs away: under these weights the minimum lies at infinity, as of separable data"
+_RAN_AWAY = "the refit runs away: under these weights the minimum lies at infinity, as of separable data"
 _MAX_INPUTS, _MAX_NUMBERS, _MAX_NUMBERS_FOR_SETS, _NUMBERS_AT_ONCE = 200, 2**24, 2**20, 2**21
 
 
@@ -103,27 +103,43 @@ def unidentified_sets(jackknife, sets):
     return found
 
 
-def runs_away(jackknife, value, weights):
-    """Whether a refit is no finite minimum: the Hessian there is nothing beside the fit's, as on separable data.
+def judge_of(jackknife):
+    """What says of a minimum whether it runs away: the Hessian there is nothing beside the fit's, as on separable data.
 
     Far out along such a direction gradient and Hessian vanish together, so that steps with the old factor are short.
-    Compared are averages over the observations; models of more than 200 inputs are not looked at.
+    Compared are averages over the observations.
 
     Parameters
     ----------
     jackknife : InfinitesimalJackknife
-    value : ndarray of shape (n_input,)
-        Of the refit.
-    weights : ndarray of shape (n_obs,)
+
+    Returns
+    -------
+    callable or None
+        ``judge(tape, hessian, weights)``, see :func:`vittles_ng.polish.polish`; None for models of more than 200 inputs
+        or without an objective, which are not looked at.
     """
     if not jackknife.model.is_objective or jackknife.n_input > _MAX_INPUTS:
-        return False
-    problem, share = jackknife.expansion._problem, min(np.sum(weights) / np.sum(jackknife.weights0), 1.0)
-    try:
-        before, there = (_dense(p.matrix()) for p in (problem, problem.at(value, weights)))
-        return bool(eigvalsh(0.5 * (there + there.T), 0.5 * (before + before.T))[0] < _SINGULAR * share)
-    except (ArithmeticError, np.linalg.LinAlgError, VittlesError):  # a Hessian that cannot be compared tells nothing
-        return False
+        return None
+    total0 = np.sum(jackknife.weights0)
+
+    def judge(tape, hessian, weights):
+        try:
+            before, there = _fit_matrix(jackknife), _dense(tape.matrix()) if hessian is None else hessian
+            share = min(np.sum(weights) / total0, 1.0)
+            smallest = eigvalsh(0.5 * (there + there.T), 0.5 * (before + before.T), subset_by_index=[0, 0])[0]
+        except (ArithmeticError, np.linalg.LinAlgError, VittlesError):  # what cannot be compared tells nothing
+            return ""
+        return _RAN_AWAY if smallest < _SINGULAR * share else ""
+
+    return judge
+
+
+def _fit_matrix(jackknife):
+    """The fit's Hessian or Jacobian, (n_input, n_input), formed once."""
+    if "_matrix" not in vars(jackknife):
+        jackknife._matrix = _dense(jackknife.expansion._problem.matrix())
+    return jackknife._matrix
 
 
 def _dense(matrix):
@@ -134,7 +150,7 @@ def _rows(jackknife, max_numbers=_MAX_NUMBERS):
     model, n = jackknife.model, jackknife.n_input
     if n > _MAX_INPUTS:
         return None
-    matrix = _dense(jackknife.expansion._problem.matrix())
+    matrix = _fit_matrix(jackknife)
     flat = jackknife.input_val0.ravel()
     if model.is_objective:
         try:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import DataError, NonFiniteError, VittlesError
-from .identification import RAN_AWAY, runs_away
+from .identification import judge_of
 from .parallel import distributed
 from .results import Refits
 from .verdicts import terms_of
@@ -56,10 +56,9 @@ def exact_refit(jackknife, weights, is_batch, tol, executor=None):
     -------
     Refit
     """
-    expansion = jackknife.expansion
     nothing = _nothing_to_fit(jackknife, weights, is_batch)
     if not is_batch:
-        refit = expansion.refit(weights[0], tol=tol, polish=True)
+        refit = jackknife.expansion._refit(weights[0], tol, True, judge=judge_of(jackknife))
         singular = _singular(jackknife, refit.value, weights[0]) if refit.trusted else ""
         return replace(refit, trusted=False, message=singular) if singular else refit
     solvable = np.where(nothing[:, None], jackknife.weights0, weights) if nothing.any() else weights
@@ -74,7 +73,7 @@ def exact_refit(jackknife, weights, is_batch, tol, executor=None):
 
 def refits(jackknife, weights, tol):
     """Polished refits at many weights, each of which leaves something to fit: a Refit of arrays."""
-    refit = jackknife.expansion.refit(weights, tol=tol, polish=True)
+    refit = jackknife.expansion._refit(weights, tol, True, judge=judge_of(jackknife))
     for i in np.flatnonzero(refit.trusted):
         singular = _singular(jackknife, refit.value[i], weights[i])
         if singular:
@@ -93,10 +92,10 @@ def _nothing_to_fit(jackknife, weights, is_batch):
 
 
 def _singular(jackknife, value, weights):
-    """Why a solution is not the only one nearby, or none."""
+    """Why a solution of an estimating equation is not the only one nearby, or nothing; minima have been judged."""
+    if jackknife.model.is_objective:
+        return ""
     try:
-        if jackknife.model.is_objective:
-            return RAN_AWAY if runs_away(jackknife, value, weights) else ""
         jackknife.expansion._problem.at(value, weights).factored()
     except VittlesError as error:
         return f"not identified under these weights: {error}"

@@ -24,7 +24,7 @@ from ..errors import NonFiniteError
 from ..executors import progress
 from ..polish import evaluate
 from ..trust import evidence
-from .identification import RAN_AWAY, runs_away
+from .identification import judge_of
 
 __all__ = ["Approximations", "Settled", "Verdict", "approximate", "estimates_of", "look_at", "settle", "terms_of"]
 
@@ -156,11 +156,9 @@ def look_at(jackknife, value, weights, tol, scale):
 
 
 def _exact(jackknife, weights, series_error, scale):
-    refit = jackknife.expansion.refit(weights[None], polish=True)
+    refit = jackknife.expansion._refit(weights[None], None, True, judge=judge_of(jackknife))
     value, error = refit.value[0], float(np.max(refit.error_estimate[0] / scale))
     converged, message = bool(refit.trusted[0]), str(refit.message[0])
-    if converged and runs_away(jackknife, value, weights):
-        converged, message = False, RAN_AWAY
     if not converged:
         value, error = np.full(value.size, np.nan), np.inf
     return Verdict(value, error, series_error, converged, converged, message)
