@@ -16,6 +16,7 @@ from problems import MODELS, normal, uniform
 from scipy.special import polygamma
 from vittles_sessions import NAMES, SESSIONS, X, Y, least_squares
 
+import vittles_ng as vn
 from vittles_ng import linear
 from vittles_ng.errors import (
     IndependentError,
@@ -55,9 +56,13 @@ def test_sessions_give_the_numbers_of_vittles(session):
 
 def test_documented_example_prints_what_is_printed_there():
     numbers = SESSIONS["maximum_likelihood"](linear)
-    sigma = [[1.06789931, 0.07906974, 0.04205564], [0.07906974, 1.89118719, -0.0359618]]
+    sigma = [
+        [1.06789931, 0.07906974, 0.04205564],
+        [0.07906974, 1.89118719, -0.0359618],
+        [0.04205564, -0.0359618, 2.90264779],
+    ]
     # the optimum there came from an optimiser, and is good to 2e-8
-    np.testing.assert_allclose(numbers["sigma"][:2], sigma, rtol=0, atol=3e-8)
+    np.testing.assert_allclose(numbers["sigma"], sigma, rtol=0, atol=3e-8)
     np.testing.assert_allclose(numbers["mean"], [-0.04475159, 1.02902066, 1.85020216], rtol=0, atol=3e-8)
 
 
@@ -66,6 +71,45 @@ def test_names_and_order_of_arguments_are_those_of_vittles(name):
     for method, arguments in VITTLES["signatures"][name].items():
         callable_ = getattr(getattr(linear, name), method) if method else getattr(linear, name)
         assert list(inspect.signature(callable_).parameters)[: len(arguments)] == arguments, method
+
+
+#: Of vittles 0.173, by class and method. Its ``cg_opts={}`` is ``None`` here.
+DEFAULTS = {
+    ("EstimatingEquationLinearApproximation", "__init__"): {
+        "validate_solution": False,
+        "estimating_equation_jac0": None,
+        "hyper_par_estimating_equation": None,
+        "solution_tol": 1e-8,
+    },
+    ("EstimatingEquationLinearApproximation", "set_location"): {"validate_solution": True, "solution_tol": None},
+    ("HyperparameterSensitivityLinearApproximation", "__init__"): {
+        "validate_optimum": False,
+        "hessian_at_opt": None,
+        "cross_hess_at_opt": None,
+        "hyper_par_objective_fun": None,
+        "grad_tol": 1e-8,
+    },
+    ("HyperparameterSensitivityLinearApproximation", "set_base_values"): {"validate_optimum": True, "grad_tol": None},
+    ("LinearResponseCovariances", "__init__"): {
+        "validate_optimum": False,
+        "hessian_at_opt": None,
+        "factorize_hessian": True,
+        "grad_tol": 1e-8,
+    },
+    ("LinearResponseCovariances", "set_base_values"): {"factorize_hessian": True, "validate": True, "grad_tol": None},
+    ("CrossSensitivity", "__init__"): {"term_ii": True, "term_i1": True, "term_i2": True, "term_12": True},
+    ("CrossSensitivity", "evaluate"): {"di1": None, "di2": None, "debug": False},
+    ("OptimumChecker", "correction"): {"dinput_dhyper": None, "newton_step": None},
+    ("OptimumChecker", "evaluate"): {"dinput_dhyper": None, "newton_step": None},
+    ("get_dense_cholesky_solver", ""): {"h_chol": None},
+}
+
+
+@pytest.mark.parametrize(("name", "method"), DEFAULTS)
+def test_defaults_are_those_of_vittles(name, method):
+    callable_ = getattr(getattr(linear, name), method) if method else getattr(linear, name)
+    parameters = inspect.signature(callable_).parameters
+    assert {key: parameters[key].default for key in DEFAULTS[name, method]} == DEFAULTS[name, method]
 
 
 # ---- linear approximations ----
@@ -250,6 +294,55 @@ def test_a_wrong_derivative_shows_in_inputs_of_any_size():
             )
 
 
+@pytest.mark.parametrize("units", [(1e10, 1.0), (1.0, 1e-9)], ids=str)
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_a_wrong_derivative_shows_in_hypers_of_any_units(units, wrong):
+    units = np.array(units)
+    faulty = units * np.where(np.arange(2) == wrong, 1.01, 1.0)
+
+    def objective(x, h, units=units):
+        return 0.5 * anp.sum(x**2) - anp.sum(x) * anp.sum(units * h)
+
+    def part(x, h):
+        return -anp.sum(x) * anp.sum(faulty * h)
+
+    base = objective, np.zeros(3), np.zeros(2)
+    for given in ({"cross_hess_at_opt": -np.tile(faulty, (3, 1))}, {"hyper_par_objective_fun": part}):
+        with pytest.raises(MismatchError):
+            HyperparameterSensitivityLinearApproximation(*base, **given)
+    HyperparameterSensitivityLinearApproximation(*base, cross_hess_at_opt=-np.tile(units, (3, 1)))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_right_derivatives_pass_in_any_units_of_the_hypers(name):
+    model = MODELS[name]
+    units = 10.0 ** (12.0 * uniform(model.hyper_val0.size) - 6.0)
+    kind = HyperparameterSensitivityLinearApproximation if model.is_objective else EstimatingEquationLinearApproximation
+    gradient = autograd.grad(model.function) if model.is_objective else model.function
+
+    def function(x, h):
+        return model.function(x, h / units)
+
+    cross = autograd.jacobian(lambda h: gradient(model.input_val0, h / units))(model.hyper_val0 * units)
+    names = kind._names
+    for given in ({names["cross"]: cross}, {names["part"]: function}):
+        kind(function, model.input_val0, model.hyper_val0 * units, **given)
+
+
+def test_a_hyper_that_has_no_effect_at_the_base_point():
+    cross = np.array([[-1.0, 0.0]])
+    approximation = HyperparameterSensitivityLinearApproximation(
+        lambda x, h: 0.5 * x[0] ** 2 - x[0] * (h[0] + h[1] ** 2), np.zeros(1), np.zeros(2), cross_hess_at_opt=cross
+    )
+    assert np.array_equal(approximation.get_dopt_dhyper(), -cross)
+    approximation = HyperparameterSensitivityLinearApproximation(
+        lambda x, h: 0.5 * x[0] ** 2 - x[0] * h[0] ** 2, np.zeros(1), np.zeros(1), cross_hess_at_opt=np.zeros((1, 1))
+    )
+    assert approximation.get_dopt_dhyper() == 0.0
+    with pytest.raises(MismatchError):
+        approximation.set_base_values(np.zeros(1), np.zeros(1), cross_hess_at_opt=np.full((1, 1), 1e-9))
+
+
 def test_a_large_model_with_a_sparse_hessian_stays_sparse():
     n = 50_000  # n x n floats would take 20 GB
     approximation = HyperparameterSensitivityLinearApproximation(
@@ -296,9 +389,10 @@ def test_validation():
         with pytest.raises(NotASolutionError, match=tol):
             make(function, off, H0, **{flag: True})
         make(function, off, H0, **{flag: True, tol: 1e-3})
-        for wrong in (0.0, -1.0, np.nan, True):
-            with pytest.raises(ValueError, match=tol):
-                make(function, X0, H0, **{flag: True, tol: wrong})
+        for wrong in (0.0, -1.0, np.nan, True, "small", None):
+            for validates in (True, False):
+                with pytest.raises(ValueError, match=tol):
+                    make(function, X0, H0, **{flag: validates, tol: wrong})
 
 
 def test_validation_is_relative_to_the_size_of_the_input():
@@ -310,6 +404,27 @@ def test_validation_is_relative_to_the_size_of_the_input():
         else:
             with pytest.raises(NotASolutionError):
                 EstimatingEquationLinearApproximation(*arguments)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-9, 1.0, 1e9])
+def test_validation_of_an_optimum_does_not_depend_on_units(unit):
+    """The minimum is at ``unit``; three times that passes in no units, a rounding error in all."""
+
+    def objective(x, h):
+        return 0.5 * anp.sum((x / unit - h) ** 2)
+
+    for x0, passes in [(3.0 * unit, False), (unit * (1 + 1e-10), True)]:
+        base = objective, np.array([x0]), np.ones(1)
+        makes = (
+            lambda base=base: HyperparameterSensitivityLinearApproximation(*base, validate_optimum=True),
+            lambda base=base: LinearResponseCovariances(lambda x: objective(x, 1.0), base[1], validate_optimum=True),
+        )
+        for make in makes:
+            if passes:
+                make()
+            else:
+                with pytest.raises(NotASolutionError, match="grad_tol"):
+                    make()
 
 
 def test_set_base_values_moves_everything():
@@ -481,6 +596,56 @@ def test_the_function_keeps_its_base_point_when_the_approximation_moves():
     assert np.array_equal(solution(H0), X0)
 
 
+def inner_optimum(order):
+    """``sin h`` as an optimum."""
+    h0 = np.array([1.0, 0.3])
+    inner = HyperparameterSensitivityLinearApproximation(
+        lambda x, h: 0.5 * anp.sum((x - anp.sin(h)) ** 2), np.sin(h0), h0
+    )
+    return inner.get_opt_par_function(order), h0
+
+
+def test_an_optimum_in_the_objective_of_another():
+    """``y = sin(h)^2``; vittles gives the first derivative."""
+    optimum, h0 = inner_optimum(3)
+    outer = lambda y, h: 0.5 * anp.sum((y - optimum(h) ** 2) ** 2)  # noqa: E731
+    approximation = HyperparameterSensitivityLinearApproximation(outer, np.sin(h0) ** 2, h0, validate_optimum=True)
+    np.testing.assert_allclose(approximation.get_dopt_dhyper(), np.diag(np.sin(2 * h0)), rtol=1e-12, atol=1e-14)
+    second = autograd.jacobian(autograd.jacobian(approximation.get_opt_par_function(2)))(h0)
+    np.testing.assert_allclose(np.einsum("iii->i", second), 2 * np.cos(2 * h0), rtol=1e-11)
+    assert np.count_nonzero(np.abs(second) > 1e-12) == 2
+    arguments = outer, np.sin(h0) ** 2, h0
+    expansion = vn.ParametricSensitivityTaylorExpansion.optimization_objective(*arguments, order=3)
+    step = np.array([1.0, -2.0])
+    found = expansion.evaluate_input_derivs(step)
+    expected = np.sin(2 * h0) * step, 2 * np.cos(2 * h0) * step**2, -4 * np.sin(2 * h0) * step**3
+    np.testing.assert_allclose(found, expected, rtol=1e-11)
+    with pytest.raises(MissingRuleError, match="pass order=4"):
+        vn.ParametricSensitivityTaylorExpansion.optimization_objective(*arguments, order=4).evaluate_input_derivs(step)
+
+
+def test_an_optimum_as_the_argument_of_an_outer_optimum():
+    """The h at which ``sin h`` is ``c sin h0``: the series of ``arcsin(c sin h0)`` in c at c = 1."""
+    optimum, h0 = inner_optimum(3)
+
+    def outer(h, c):
+        return anp.sum((optimum(h) - c[0] * np.sin(h0)) ** 2)
+
+    tuned = HyperparameterSensitivityLinearApproximation(outer, h0, np.ones(1), validate_optimum=True)
+    np.testing.assert_allclose(tuned.get_dopt_dhyper()[:, 0], np.tan(h0), rtol=1e-12)
+    expansion = vn.ParametricSensitivityTaylorExpansion.optimization_objective(outer, h0, np.ones(1), order=2)
+    np.testing.assert_allclose(expansion.evaluate_input_derivs(np.ones(1))[1], np.tan(h0) ** 3, rtol=1e-11)
+
+
+def test_series_through_an_optimum():
+    """Of a function of two hypers that interact, against the series of its closed form."""
+    series = np.array([RIDGE_H0, [0.3, -1.0, 0.5], [0.0, 2.0, 0.0], [1.0, 0.0, -0.7]])
+    expected = vn.jet(ridge_solution, series)
+    np.testing.assert_allclose(vn.jet(ridge_function(3), series), expected, rtol=0, atol=1e-12)
+    still = np.array([RIDGE_H0, 0.0 * RIDGE_H0, series[1], series[2]])  # nothing of second order until t^4
+    np.testing.assert_allclose(vn.jet(ridge_function(1), still), vn.jet(ridge_solution, still), rtol=0, atol=1e-12)
+
+
 # ---- linear response covariances ----
 
 
@@ -552,6 +717,12 @@ def test_one_parameter_and_nested_parameters():
     assert np.array_equal(nested.get_lr_covariance(lambda par: par["m"]), 0.25 * np.eye(2))
 
 
+def test_moments_in_a_matrix_are_rows_in_c_order():
+    covariances = LinearResponseCovariances(lambda x: 0.5 * anp.sum(x**2), np.zeros(2))
+    jacobian = covariances.get_moment_jacobian(lambda x: anp.stack([x, 3.0 * x[::-1]]))
+    assert np.array_equal(jacobian, [[1.0, 0.0], [0.0, 1.0], [0.0, 3.0], [3.0, 0.0]])
+
+
 def test_matrix_free_covariances_form_no_hessian(monkeypatch):
     formed = []
     monkeypatch.setattr("vittles_ng.problem.Problem.jacobian", lambda self: formed.append(1))
@@ -585,6 +756,7 @@ def test_set_base_values_of_covariances():
     ("call", "error"),
     [
         (lambda c: c.get_lr_covariance(lambda flat: np.ones(2)), IndependentError),
+        (lambda c: c.get_lr_covariance(lambda flat: flat * 1j), TypeError),
         (lambda c: c.get_lr_covariance(lambda flat: anp.sqrt(flat - GAMMA0)), NonSmoothError),
         (lambda c: c.get_lr_covariance_from_jacobians(np.ones((2, 3)), np.eye(2)), ShapeError),
         (lambda c: c.get_lr_covariance_from_jacobians(np.eye(2), np.ones((2, 3))), ShapeError),
@@ -607,6 +779,18 @@ def test_covariances_where_there_is_no_optimum():
     for factorize in (True, False):
         with pytest.raises(NotPositiveDefiniteError):
             LinearResponseCovariances(lambda x: x[0] ** 2 - x[1] ** 2, np.zeros(2), factorize_hessian=factorize)
+
+
+@pytest.mark.parametrize("objective", [anp.sum, lambda x: 1.0 + 0.0 * x[0]], ids=["linear", "constant"])
+def test_objectives_without_curvature_are_named(objective):
+    with pytest.raises(IndependentError, match="depend on opt_par_value"):
+        LinearResponseCovariances(objective, np.ones(2))
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, np.nan, True, "small"])
+def test_bad_tolerances_of_covariances(wrong):
+    with pytest.raises(ValueError, match="grad_tol"):
+        LinearResponseCovariances(gamma_divergence, GAMMA0, grad_tol=wrong)
 
 
 # ---- the mixed second derivative ----
@@ -664,6 +848,22 @@ def test_units_of_the_hypers_do_not_matter(scale1, scale2):
     assert found == pytest.approx(4.0, rel=1e-12)
 
 
+@pytest.mark.parametrize("curvature", [1.0, 1e6, 1e12])
+@pytest.mark.parametrize("power", [2, 3])
+def test_curvature_along_one_hyper_does_not_swamp_the_mixed_derivative(curvature, power):
+    a, b, mixed = 3.0 * np.eye(3) + normal(3, 3), normal(3, 4, start=0.2), normal(3, 4, 2, start=0.4)
+    first, second = curvature * normal(3, 4, start=0.6), curvature * normal(3, 2, start=0.9)
+
+    def equation(x, h1, h2):
+        pure = anp.dot(first, h1**power) + anp.dot(second, h2**power) + curvature * x**power
+        return anp.dot(a, x) + anp.dot(b, h1) + anp.dot(b[:, :2], h2) + pure + anp.dot(anp.dot(mixed, h2), h1)
+
+    cross = CrossSensitivity(equation, None, np.zeros(3), np.zeros(4), np.zeros(2), term_ii=False)
+    dh1, dh2 = uniform(4) - 0.5, uniform(2, start=0.3) - 0.5
+    expected = -np.linalg.solve(a, mixed @ dh2 @ dh1)
+    np.testing.assert_allclose(cross.evaluate(dh1, dh2), expected, rtol=0, atol=1e-13 * np.max(np.abs(expected)))
+
+
 def test_each_term():
     def equation(x, h1, h2):
         return x**2 + x * h1 * h2 + (x - 1.0) * (h1 + h2) + 0.5 * h1 * h2 - x - 9.0
@@ -701,6 +901,9 @@ def test_zero_directions():
 
 def test_bad_input_of_cross_sensitivities():
     cross, one, two = cross_of_ridge(), np.ones(1), np.ones(2)
+    for wrong in (0.0, np.nan, "small"):
+        with pytest.raises(ValueError, match="solution_tol"):
+            cross_of_ridge(solution_tol=wrong)
     for arguments, options, error in [
         ((two, two), {}, ShapeError),
         ((one, one), {}, ShapeError),
@@ -797,6 +1000,46 @@ def test_bad_input_of_the_checker():
             call(np.ones(3))
 
 
+@pytest.mark.parametrize("x0", [{"a": 2.1, "b": np.array([3.1])}, np.array([[2.1], [3.1]])], ids=["dict", "matrix"])
+def test_the_checker_takes_what_is_known_as_the_input_is_built(x0):
+    is_dict = isinstance(x0, dict)
+
+    def equation(x, h):
+        return anp.concatenate([anp.ravel(x["a"]), x["b"]]) ** 2 - h if is_dict else anp.ravel(x) ** 2 - h
+
+    def built(flat):
+        return {"a": flat[0], "b": flat[1:]} if is_dict else flat[:, None]
+
+    checker = OptimumChecker(equation, None, x0, np.array([4.0, 9.0]))
+    new, flat0 = np.array([5.0, 9.0]), np.array([2.1, 3.1])
+    derivative, step = checker.get_dinput_dhyper(new - np.array([4.0, 9.0])), checker.get_newton_step()
+    np.testing.assert_allclose(derivative, [1 / 4.2, 0.0])
+    found = checker.evaluate(new, dinput_dhyper=built(derivative), newton_step=built(step))
+    # the derivative of 1 / (2 x) along the step
+    np.testing.assert_allclose(found, flat0 + derivative * (1.0 - step / flat0), rtol=1e-13)
+    np.testing.assert_allclose(checker.evaluate(new), found, rtol=1e-13)
+
+
+def test_errors_name_the_arguments_that_were_given():
+    nan, one = np.array([np.nan]), np.ones(1)
+    equation, objective = (lambda x, h: x - h), (lambda x, h: 0.5 * anp.sum((x - h) ** 2))
+    for make, arguments, name in [
+        (HyperparameterSensitivityLinearApproximation, (objective, nan, one), "opt_par_value"),
+        (HyperparameterSensitivityLinearApproximation, (objective, one, nan), "hyper_par_value"),
+        (EstimatingEquationLinearApproximation, (equation, nan, one), "input_val0"),
+        (EstimatingEquationLinearApproximation, (equation, one, nan), "hyper_val0"),
+        (LinearResponseCovariances, (objective, nan), "opt_par_value"),
+        (OptimumChecker, (equation, None, nan, one), "input_base"),
+        (OptimumChecker, (equation, None, one, nan), "hyper_base"),
+        (CrossSensitivity, (lambda x, a, b: x - a * b, None, one, nan, one), "hyper1_base"),
+        (CrossSensitivity, (lambda x, a, b: x - a * b, None, one, one, nan), "hyper2_base"),
+    ]:
+        with pytest.raises(NonFiniteError, match=name):
+            make(*arguments)
+    with pytest.raises(IndependentError, match="hyper_base"):
+        OptimumChecker(lambda x, h: x - 1.0, None, one, one)
+
+
 # ---- solver functions ----
 
 ROOT = uniform(6, 6)
@@ -854,7 +1097,7 @@ def test_sparse_solver_takes_sparse_matrices_only():
 def test_a_factor_that_is_given_is_used(lower):
     factor = scipy.linalg.cho_factor(DEFINITE, lower=lower)
     expected = np.linalg.solve(DEFINITE, V)
-    for h in (None, DEFINITE, DEFINITE * (1 + 1e-9)):
+    for h in (None, DEFINITE, DEFINITE * (1 + 1e-9), DEFINITE.tolist(), scipy.sparse.csr_array(DEFINITE)):
         solve = linear.get_dense_cholesky_solver(h, h_chol=factor)
         np.testing.assert_allclose(solve(V), expected, rtol=1e-12)
     factor[0][...] = 0.0
@@ -873,6 +1116,9 @@ def test_a_factor_that_is_given_is_used(lower):
         (None, (np.diag([1.0, -1.0]), False), NotPositiveDefiniteError),
         (None, np.eye(2)[0], TypeError),
         (None, np.eye(3), TypeError),
+        (np.diag([1.0, np.nan]), (np.eye(2), True), NonFiniteError),
+        (np.array([[1.0, 0.5], [0.0, 1.0]]), (np.eye(2), True), NotSymmetricError),
+        (np.eye(2) * 1j, (np.eye(2), True), TypeError),
     ],
 )
 def test_bad_factors(h, h_chol, error):
@@ -949,7 +1195,7 @@ def test_options_of_conjugate_gradients_that_are_refused(options, error, message
         cg(DEFINITE, **options)
 
 
-@pytest.mark.parametrize(("dim", "options"), [(2.5, None), (True, None), (2, 1e-8)])
+@pytest.mark.parametrize(("dim", "options"), [(2.5, None), (True, None), (2, 1e-8), (2, [])])
 def test_arguments_of_conjugate_gradients_of_another_kind(dim, options):
     with pytest.raises(TypeError):
         linear.get_cg_solver(lambda v: v, dim, options)

@@ -521,6 +521,27 @@ def test_missing_rules_are_named():
     assert names(lambda x: 3.0 * x if oddity(x) is None else x, X) == []  # a call that reaches no output needs no rule
 
 
+def test_paragamis_triangular_matrices_have_a_rule():
+    # a vector of 6 to the lower triangle of a matrix; paragami is recognised, not imported
+    def _unvectorize_ld_matrix(vec):
+        assert vec.shape == (6,)
+        matrix = np.zeros((3, 3))
+        matrix[np.tril_indices(3)] = vec
+        return matrix
+
+    _unvectorize_ld_matrix.__module__ = "paragami.psdmatrix_patterns"
+    unvectorize = autograd.extend.primitive(_unvectorize_ld_matrix)
+    autograd.extend.defvjp(unvectorize, lambda ans, vec: lambda g: g[np.tril_indices(3)])
+    x, d = np.linspace(0.1, 0.9, 6), np.linspace(1.0, -1.0, 6)
+    line = np.stack([x, d, 0.0 * x, 0.0 * x])
+    y = vn.jet(lambda v: anp.exp(unvectorize(v)), line)
+    for k, coefficient in enumerate(exp_series(x, d, 3)):
+        np.testing.assert_allclose(y[k][np.tril_indices(3)], coefficient, rtol=1e-14)
+        np.testing.assert_array_equal(y[k][np.triu_indices(3, 1)], float(k == 0))
+    gradient = vn.jet(autograd.grad(lambda v: anp.sum(anp.exp(unvectorize(v)))), line)
+    np.testing.assert_allclose(gradient, exp_series(x, d, 3), rtol=1e-14)
+
+
 # ---- threads ----
 
 

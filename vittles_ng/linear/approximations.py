@@ -6,12 +6,10 @@ Jackknife", arXiv 1806.00550). For orders above one, batches of many hypers and 
 :class:`~vittles_ng.ParametricSensitivityTaylorExpansion`.
 """
 
-import scipy.sparse
-
 from ..base_point import BasePoint
-from ..solvers import choose_solver
-from .checks import check_newton_step, real_array
-from .location import Location
+from ..problem import Structure
+from .checks import check_newton_step, checked_tolerance
+from .location import Location, solved_minimum
 from .solution_function import solution_function
 from .solver_functions import unwrapped
 
@@ -73,6 +71,8 @@ class EstimatingEquationLinearApproximation:
 
     _is_objective = False
     _names = {
+        "input": "input_val0",
+        "hyper": "hyper_val0",
         "tol": "solution_tol",
         "cross": "estimating_equation_jac0",
         "part": "hyper_par_estimating_equation",
@@ -120,12 +120,15 @@ class EstimatingEquationLinearApproximation:
         self._locate(input_val0, hyper_val0, hess_solver, estimating_equation_jac0, validate_solution, solution_tol)
 
     def _locate(self, input_val0, hyper_val0, hess_solver, cross0, validate, tol):
+        names = self._names
+        tol = checked_tolerance(self._tol if tol is None else tol, names["tol"])
+        for value, name in ((input_val0, "input"), (hyper_val0, "hyper")):
+            Structure(value, names[name])  # its errors, in the caller's words
         problem = BasePoint(self._function, input_val0, hyper_val0, self._is_objective)
         solver, matrix = self._solved(problem, hess_solver)
         if validate:
-            tol = self._tol if tol is None else tol
-            check_newton_step(problem.residual0, problem.input.flat0, solver, tol, self._names["tol"])
-        names = self._names
+            at, objective0 = problem.input.flat0, problem.objective0
+            check_newton_step(problem.residual0, at, solver, tol, names["tol"], objective0)
         self._location = Location(problem, solver, cross0, names["cross"], self._part, names["part"])
         self._matrix = matrix
 
@@ -183,7 +186,8 @@ class EstimatingEquationLinearApproximation:
         -------
         callable
             ``hyper -> input``, (n_input,). It raises ValueError away from the base point (by more than 1e-8 relative to
-            ``1 + |hyper|``) and NotImplementedError for derivatives above the order.
+            ``1 + |hyper|``) and NotImplementedError for derivatives above the order. It may stand in the objective of
+            another approximation or expansion.
 
         Raises
         ------
@@ -229,7 +233,8 @@ class HyperparameterSensitivityLinearApproximation(EstimatingEquationLinearAppro
         The terms of ``objective_fun`` that depend on the hyper, where they are cheaper to differentiate; checked along
         one random direction against the whole.
     grad_tol : float, default=1e-8
-        Largest Newton step ``|step_i| / (1 + |opt_par_i|)`` that passes for an optimum.
+        Largest Newton step ``|step_i| / (1 + |opt_par_i|)`` that passes for an optimum, and largest Newton decrement
+        ``sqrt(g^T H^{-1} g / (1 + |objective|))``, g the gradient, which is in no units of the parameters.
 
     Raises
     ------
@@ -259,7 +264,13 @@ class HyperparameterSensitivityLinearApproximation(EstimatingEquationLinearAppro
     """
 
     _is_objective = True
-    _names = {"tol": "grad_tol", "cross": "cross_hess_at_opt", "part": "hyper_par_objective_fun"}
+    _names = {
+        "input": "opt_par_value",
+        "hyper": "hyper_par_value",
+        "tol": "grad_tol",
+        "cross": "cross_hess_at_opt",
+        "part": "hyper_par_objective_fun",
+    }
 
     def __init__(
         self,
@@ -336,14 +347,3 @@ class HyperparameterSensitivityLinearApproximation(EstimatingEquationLinearAppro
         array([-4., -2.,  6.])
         """
         return self.get_input_par_function(order)
-
-
-def solved_minimum(problem, hessian):
-    """The factor of an objective's Hessian and the matrix itself, formed where it is not given."""
-    if hessian is None:
-        hessian = problem.matrix()
-        return choose_solver(hessian, symmetric=True, positive_definite=True), hessian
-    if callable(hessian) or hasattr(hessian, "solve"):
-        raise TypeError("hessian_at_opt must be a matrix: what solves goes to EstimatingEquationLinearApproximation.")
-    hessian = hessian.copy() if scipy.sparse.issparse(hessian) else real_array(hessian, "hessian_at_opt")
-    return problem.solver_given(hessian), hessian

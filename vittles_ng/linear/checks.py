@@ -1,11 +1,13 @@
-"""What is checked of the arrays and base points that a user gives."""
+"""What is checked of the arrays, tolerances and base points that a user gives."""
+
+import numbers
 
 import numpy as np
 import scipy.sparse
 
 from ..errors import NonFiniteError, NotASolutionError
 
-__all__ = ["check_newton_step", "real_array"]
+__all__ = ["check_newton_step", "checked_tolerance", "real_array"]
 
 
 def real_array(value, name):
@@ -27,8 +29,19 @@ def real_array(value, name):
     return array
 
 
-def check_newton_step(residual0, input_val0, solver, tol, tol_name):
-    """Raise unless every component of the Newton step obeys ``|step_i| <= tol (1 + |input_i|)``.
+def checked_tolerance(tol, name):
+    """A tolerance, a positive number, infinity included; ValueError names it otherwise."""
+    if isinstance(tol, (bool, np.bool_)) or not isinstance(tol, numbers.Real) or not tol > 0.0:
+        raise ValueError(f"{name} must be a positive number, got {tol!r}.")
+    return tol
+
+
+def check_newton_step(residual0, input_val0, solver, tol, tol_name, objective0=None):
+    """Raise unless the Newton step at the base point is small.
+
+    Every component must obey ``|step_i| <= tol (1 + |input_i|)``. Inputs in small units pass that wherever they are;
+    for an objective the Newton decrement, which knows no units, must be small too:
+    ``sqrt(G^T H^{-1} G) <= tol sqrt(1 + |objective|)``.
 
     Parameters
     ----------
@@ -36,16 +49,27 @@ def check_newton_step(residual0, input_val0, solver, tol, tol_name):
         The estimating equation at the base point, and the base point.
     solver : Solver
     tol : float
+        Checked before.
     tol_name : str
         What the caller calls the tolerance, for the error.
+    objective0 : float, default=None
+        The objective at the base point, where there is one.
     """
-    if isinstance(tol, bool) or not tol > 0.0:
-        raise ValueError(f"{tol_name} must be a positive number, got {tol}.")
-    size = np.abs(solver.solve(residual0)) / (1.0 + np.abs(input_val0))
+    step = solver.solve(residual0)
+    size = np.abs(step) / (1.0 + np.abs(input_val0))
     worst = int(np.argmax(size))
+    remedy = (
+        f"the largest residual is {np.max(np.abs(residual0)):.1e}: solve to a tighter tolerance; a larger {tol_name} "
+        "accepts an error of that size, OptimumChecker tells what it does to a sensitivity."
+    )
     if not size[worst] <= tol:
         raise NotASolutionError(
-            f"Newton step {size[worst]:.1e} (relative to 1 + |input|, at input {worst}) > {tol_name} {tol:.1e}, the "
-            f"largest residual is {np.max(np.abs(residual0)):.1e}: solve to a tighter tolerance; a larger {tol_name} "
-            "accepts an error of that size, OptimumChecker tells what it does to a sensitivity."
+            f"Newton step {size[worst]:.1e} (relative to 1 + |input|, at input {worst}) > {tol_name} {tol:.1e}, "
+            + remedy
         )
+    if objective0 is not None:
+        decrement = np.sqrt(max(residual0 @ step, 0.0) / (1.0 + abs(objective0)))
+        if not decrement <= tol:
+            raise NotASolutionError(
+                f"Newton decrement {decrement:.1e} (relative to sqrt(1 + |objective|)) > {tol_name} {tol:.1e}, {remedy}"
+            )

@@ -18,8 +18,8 @@ from ..base_point import BasePoint
 from ..errors import IndependentError, NonFiniteError, ShapeError
 from ..problem import Structure, flatten_traced
 from ..taylor.recorded import Recorded
-from .approximations import solved_minimum
-from .checks import check_newton_step, real_array
+from .checks import check_newton_step, checked_tolerance, real_array
+from .location import solved_minimum
 
 __all__ = ["LinearResponseCovariances"]
 
@@ -43,7 +43,8 @@ class LinearResponseCovariances:
         Whether to factor the Hessian. If not, conjugate gradients with products from the tape (or with
         ``hessian_at_opt``) solve, and the Hessian is formed for :meth:`get_hessian_at_opt` only.
     grad_tol : float, default=1e-8
-        Largest Newton step ``|step_i| / (1 + |opt_par_i|)`` that passes for an optimum.
+        Largest Newton step ``|step_i| / (1 + |opt_par_i|)`` that passes for an optimum, and largest Newton decrement
+        ``sqrt(g^T H^{-1} g / (1 + |objective|))``, g the gradient, which is in no units of the parameters.
 
     Raises
     ------
@@ -95,6 +96,7 @@ class LinearResponseCovariances:
 
         The parameters, and the errors, are the constructor's; ``grad_tol`` None is the constructor's value.
         """
+        tol = checked_tolerance(self._tol if grad_tol is None else grad_tol, "grad_tol")
         structure = Structure(opt_par_value, "opt_par_value")
 
         def tilted(flat, shift):
@@ -102,14 +104,19 @@ class LinearResponseCovariances:
 
         # the tilt makes an objective of one argument one of two; at zero it changes neither gradient nor Hessian
         base = structure.flat0, np.zeros(structure.size)
-        problem = BasePoint(tilted, *base, True, "auto" if factorize_hessian else "cg")
+        try:
+            problem = BasePoint(tilted, *base, True, "auto" if factorize_hessian else "cg")
+        except IndependentError as error:
+            raise IndependentError(
+                "the gradient of objective_fun does not depend on opt_par_value (the objective is constant or linear): "
+                "it has no minimum; check that it uses its argument, and autograd.numpy."
+            ) from error
         if hessian_at_opt is None and not factorize_hessian:
             solver, hessian = problem.factored(), None
         else:
             solver, hessian = solved_minimum(problem, hessian_at_opt)
         if validate:
-            tol = self._tol if grad_tol is None else grad_tol
-            check_newton_step(problem.residual0, structure.flat0, solver, tol, "grad_tol")
+            check_newton_step(problem.residual0, structure.flat0, solver, tol, "grad_tol", problem.objective0)
         self._structure, self._problem, self._solver, self._hessian = structure, problem, solver, hessian
 
     def __repr__(self):
@@ -145,6 +152,8 @@ class LinearResponseCovariances:
             The moments do not depend on the parameters.
         NonFiniteError
             The Jacobian is NaN or infinite.
+        TypeError
+            The moments are complex.
         """
 
         def moments(flat):
@@ -157,6 +166,8 @@ class LinearResponseCovariances:
                 "the moments do not depend on the parameters: check that calculate_moments uses its argument and "
                 "autograd.numpy."
             )
+        if np.iscomplexobj(recorded.values[0]):
+            raise TypeError("the moments are complex: stack real and imaginary parts.")
         jacobian = pulled_back(moments, recorded, base, 0, np.eye(recorded.values[0].size))
         if not np.all(np.isfinite(jacobian)):
             raise NonFiniteError(

@@ -8,7 +8,7 @@ Requires ``G(input_base, hyper1_base, hyper2_base) == 0``. Differentiating ``G(i
 Each term is a mixed second derivative of ``G`` along two directions; :mod:`.mixed` has them.
 """
 
-from .checks import check_newton_step
+from .checks import check_newton_step, checked_tolerance
 from .mixed import Linearised
 
 __all__ = ["CrossSensitivity"]
@@ -48,7 +48,7 @@ class CrossSensitivity:
 
     References
     ----------
-    A. Griewank, J. Utke, A. Walther, Math. Comp. 69 (2000) 1117, for the derivatives.
+    A. Griewank and A. Walther, "Evaluating Derivatives", SIAM 2008, ch. 13, for the derivatives.
 
     Examples
     --------
@@ -60,6 +60,8 @@ class CrossSensitivity:
     >>> cross.evaluate(np.ones(1), np.ones(1))
     array([6.])
     """
+
+    _names = ("input_base", "hyper1_base", "hyper2_base")
 
     def __init__(
         self,
@@ -74,8 +76,8 @@ class CrossSensitivity:
         term_12=True,
         solution_tol=1e-8,
     ):
-        names, values = ("input_base", "hyper1_base", "hyper2_base"), (input_base, hyper1_base, hyper2_base)
-        self._linearised = Linearised(estimating_equation, solver, names, values)
+        checked_tolerance(solution_tol, "solution_tol")
+        self._linearised = Linearised(estimating_equation, solver, self._names, (input_base, hyper1_base, hyper2_base))
         chosen = {"ii": term_ii, "i1": term_i1, "i2": term_i2, "12": term_12}
         self._terms = [term for term, is_in in chosen.items() if is_in]
         if not self._terms:

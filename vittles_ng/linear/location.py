@@ -10,22 +10,26 @@ and to higher orders by the recursion (Giordano, Jordan, Broderick, arXiv 1907.1
 from functools import cached_property
 
 import numpy as np
+import scipy.sparse
 
 from ..adjoint import pulled_back
 from ..errors import IndependentError, MismatchError, ShapeError
 from ..memory import OF_MEMORY, check_size, memory_limit
 from ..problem import Equation
 from ..recursion import Recursion
+from ..solvers import choose_solver
 from ..taylor.recorded import Recorded
 from ..tensors import derivative_tensors
 from .checks import real_array
 
-__all__ = ["Location"]
+__all__ = ["Location", "solved_minimum"]
 
 #: Relative disagreement, along a random direction, between a derivative that is given and the function's own.
 AGREEMENT = 1e-6
 #: What that may miss, relative to the largest component: one that is zero comes out as rounding.
 ROUNDING = 1e-13
+#: Effect of a hyper, relative to the largest one's, below which it may be rounding.
+NO_CHANGE = 1e-9
 
 
 class Location:
@@ -50,32 +54,43 @@ class Location:
         self.problem, self.solver = problem, solver
         self.input_val0, self.hyper = problem.input.flat0, problem.hyper
         self._base = problem.input.flat0, problem.hyper.flat0
-        self._part, self._part_name = None, part_name
-        if part is not None:
-            self._part = self._recorded_part(part)
+        self._part = None if part is None else self._recorded_part(part, part_name)
         self._cross0 = None if cross0 is None else self._checked_cross(cross0, cross_name)
         self.recursion = Recursion(problem.recorded, solver, problem.input.size, problem.hyper.size)
         self._tensors = None
 
-    def _recorded_part(self, part):
+    def _recorded_part(self, part, part_name):
         """The part's equation and its tape, after a look at whether it is the part that depends on the hyper."""
         problem, (x, h) = self.problem, self._base
         equation = Equation(part, problem.input.unflatten(x), problem.hyper.unflatten(h), problem.is_objective)
         recorded = Recorded(equation, self._base)
         if not recorded.depends_on(1):
             raise IndependentError(
-                f"{self._part_name} does not depend on the hyper: it must be the part of the function that does."
+                f"{part_name} does not depend on the hyper: it must be the part of the function that does."
             )
-        v = _probe(problem.hyper.size)
-        self._compare(recorded.pushed(1, v)[0], problem.recorded.pushed(1, v)[0], self._part_name)
+        v = self._probe
+        self._compare(recorded.pushed(1, v)[0], problem.recorded.pushed(1, v)[0], part_name)
         return equation, recorded
+
+    @cached_property
+    def _probe(self):
+        """A random direction along which each hyper changes ``G`` by about as much, (1, n_hyper).
+
+        A fault in one hyper then does not hide behind another that is in larger units.
+        """
+        problem, rng = self.problem, np.random.default_rng(4)
+        u = rng.standard_normal((1, problem.input.size))
+        size = np.abs(pulled_back(problem, problem.recorded, self._base, 1, u)[0])
+        largest = np.max(size)
+        size = size + NO_CHANGE * largest if largest > 0.0 else np.ones_like(size)
+        return rng.standard_normal((1, problem.hyper.size)) / size
 
     def _checked_cross(self, cross0, name):
         cross = real_array(cross0, name)
         expected = (self.problem.input.size, self.hyper.size)
         if cross.shape != expected:
             raise ShapeError(f"{name} has shape {cross.shape}: (n_input, n_hyper) = {expected} is needed.")
-        v = _probe(self.hyper.size)
+        v = self._probe
         _, recorded = self._part or (None, self.problem.recorded)
         own = recorded.pushed(1, v)[0]
         self._compare(cross @ v[0], own, name, np.abs(cross) @ np.abs(v[0]))
@@ -125,5 +140,12 @@ class Location:
         return self._tensors.tensor(k)
 
 
-def _probe(n):
-    return np.random.default_rng(4).standard_normal((1, n))
+def solved_minimum(problem, hessian):
+    """The factor of an objective's Hessian and the matrix itself, formed where it is not given."""
+    if hessian is None:
+        hessian = problem.matrix()
+        return choose_solver(hessian, symmetric=True, positive_definite=True), hessian
+    if callable(hessian) or hasattr(hessian, "solve"):
+        raise TypeError("hessian_at_opt must be a matrix: what solves goes to EstimatingEquationLinearApproximation.")
+    hessian = hessian.copy() if scipy.sparse.issparse(hessian) else real_array(hessian, "hessian_at_opt")
+    return problem.solver_given(hessian), hessian

@@ -1,11 +1,13 @@
 """Mixed second derivatives of an equation along two directions, from univariate series.
 
-With ``c_2(w)`` the coefficient of t^2 of ``G(base + t w)``,
+With ``c_3(u, v)`` the coefficient of t^3 of ``G(base + t u + t^2 v)``,
 
-    D^2 G[u, v] = (c_2(u + v) - c_2(u - v)) / 2
+    c_3(u, v) = D^2 G[u, v] + D^3 G[u, u, u] / 6,    D^2 G[u, v] = (c_3(u, v) - c_3(u, -v)) / 2
 
-(Griewank, Utke, Walther, Math. Comp. 69 (2000) 1117). The directions are first scaled so that both change ``G`` by as
-much at first order: then neither ``c_2(u)`` nor ``c_2(v)``, which cancel, swamps what is wanted, in whatever units.
+(Taylor arithmetic: Griewank & Walther, "Evaluating Derivatives", ch. 13). The second derivatives along ``u`` alone and
+along ``v`` alone are in the coefficients of t^2 and t^4: unlike in the difference of second derivatives along ``u + v``
+and ``u - v``, they cannot swamp what is wanted. The one term that cancels is of third order in ``u``, which is scaled
+to change ``G`` by little, in whatever units.
 """
 
 import numpy as np
@@ -21,7 +23,9 @@ __all__ = ["Linearised"]
 
 #: Change along a direction, relative to that along one with other signs, which is taken for rounding.
 _NO_CHANGE = 1e-12
-_LARGEST_EXPONENT = 500  # of two: squares of what is scaled stay floats
+_LARGEST_EXPONENT = 300  # of two: cubes of what is scaled stay floats
+#: How much the first direction changes ``G``, the second one by about one: what cancels is of the square of this.
+_SMALL = 2.0**-26
 
 
 class Linearised:
@@ -73,19 +77,22 @@ class Linearised:
 
     def mixed(self, pairs):
         """``D^2 G[u, v]`` for pairs of ``((argnum, u), (argnum, v))``, a list of (n_input,)."""
-        lone = [part for pair in pairs for part in pair]
-        scales = self._scales(lone)
-        scaled = [self._placed(i, scale * w) for (i, w), scale in zip(lone, scales, strict=True)]
-        both = []
-        for u, v in zip(scaled[::2], scaled[1::2], strict=True):
-            both += [[a + b for a, b in zip(u, v, strict=True)], [a - b for a, b in zip(u, v, strict=True)]]
-        c = self._second(both)
-        return [0.5 * (c[i] - c[i + 1]) / scales[i] / scales[i + 1] for i in range(0, len(c), 2)]
+        small, large = ([self._scaled(*pair[i]) for pair in pairs] for i in (0, 1))
+        firsts, seconds = [], []
+        for (u, _), (v, _) in zip(small, large, strict=True):
+            firsts += [[_SMALL * part for part in u]] * 2
+            seconds += [v, [-part for part in v]]
+        c = self._third(firsts, seconds)
+        return [
+            (0.5 / _SMALL) * (c[2 * i] - c[2 * i + 1]) / scale_u / scale_v
+            for i, ((_, scale_u), (_, scale_v)) in enumerate(zip(small, large, strict=True))
+        ]
 
-    def _scales(self, directions):
-        """Powers of two that make the first-order changes of ``G`` along directions near one in size."""
-        exponents = np.log2([self._size(argnum, w) for argnum, w in directions])
-        return np.exp2(-np.clip(np.round(exponents), -_LARGEST_EXPONENT, _LARGEST_EXPONENT))
+    def _scaled(self, argnum, direction):
+        """A direction of one argument as one of all three, scaled to change ``G`` by about one; and the scale."""
+        exponent = np.clip(np.round(np.log2(self._size(argnum, direction))), -_LARGEST_EXPONENT, _LARGEST_EXPONENT)
+        scale = np.exp2(-exponent)
+        return [scale * direction if i == argnum else np.zeros_like(x) for i, x in enumerate(self._base)], scale
 
     def _size(self, argnum, direction):
         """How much ``G`` changes along a direction; the direction's own length where that is nothing but rounding."""
@@ -96,17 +103,15 @@ class Linearised:
         cancels = change <= _NO_CHANGE * np.max(np.abs(self.along(argnum, signs * unit)))
         return length if cancels else change * length
 
-    def _placed(self, argnum, direction):
-        return [direction if i == argnum else np.zeros_like(x) for i, x in enumerate(self._base)]
-
-    def _second(self, directions):
-        """``c_2`` along directions, each a list of three vectors: (n_directions, n_input)."""
-        replay = self._recorded.start(len(directions))
+    def _third(self, firsts, seconds):
+        """``c_3`` of paths with the coefficients of t and t^2, each a list of three vectors: (n_paths, n_input)."""
+        replay = self._recorded.start(len(firsts))
         with np.errstate(all="ignore"):
-            replay.coefficient([np.stack(part) for part in zip(*directions, strict=True)])
+            for directions in (firsts, seconds):
+                replay.coefficient([np.stack(part) for part in zip(*directions, strict=True)])
             (c,) = replay.coefficient([None] * len(self._base))
         if c is None:
-            return np.zeros((len(directions), len(self.residual0)))
+            return np.zeros((len(firsts), len(self.residual0)))
         if not np.all(np.isfinite(c)):
             raise NonFiniteError("a second derivative of the estimating equation is NaN or infinite at the base point.")
         return np.array(c)

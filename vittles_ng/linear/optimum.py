@@ -17,6 +17,12 @@ from .cross import CrossSensitivity
 __all__ = ["OptimumChecker"]
 
 
+class _Tilted(CrossSensitivity):
+    """The cross sensitivity of an equation with a tilt, in the words of its caller."""
+
+    _names = ("input_base", "hyper_base", "lam")
+
+
 class OptimumChecker:
     """Error of a sensitivity that was taken where the estimating equation is only nearly solved.
 
@@ -66,7 +72,7 @@ class OptimumChecker:
             return value + lam
 
         # G + lam is linear in lam: the two other terms are zero, and the derivatives are the same at any lam
-        self._cross = CrossSensitivity(
+        self._cross = _Tilted(
             tilted,
             solver,
             input_base,
@@ -76,11 +82,11 @@ class OptimumChecker:
             term_12=False,
             solution_tol=np.inf,
         )
-        at, self._hyper, _ = self._cross.arguments
-        self._input_base, self._residual0 = at.flat0, self._cross.residual0
+        self._input, self._hyper, _ = self._cross.arguments
+        self._residual0 = self._cross.residual0
 
     def __repr__(self):
-        return f"<optimum checker of {self._input_base.size} inputs in {self._hyper.size} hypers>"
+        return f"<optimum checker of {self._input.size} inputs in {self._hyper.size} hypers>"
 
     def get_newton_step(self):
         """The Newton step ``-H^{-1} G`` from the base point, (n_input,): how far it is from the solution."""
@@ -96,7 +102,7 @@ class OptimumChecker:
         Parameters
         ----------
         hyper_new : array_like of shape (n_hyper,), or nested as ``hyper_base``
-        dinput_dhyper, newton_step : array_like of shape (n_input,), default=None
+        dinput_dhyper, newton_step : array_like of shape (n_input,), or nested as ``input_base``, default=None
             Where they are known; used as they are.
 
         Returns
@@ -117,9 +123,10 @@ class OptimumChecker:
         """
         dhyper = self._dhyper(hyper_new)
         if dinput_dhyper is None:
-            dinput_dhyper = self.get_dinput_dhyper(dhyper)
-        correction = self._cross.evaluate(dhyper, self._residual0, di1=dinput_dhyper, di2=newton_step)
-        return self._input_base + np.asarray(dinput_dhyper, dtype=np.float64) + correction
+            dinput = self.get_dinput_dhyper(dhyper)
+        else:
+            dinput = self._input.flatten(dinput_dhyper, "dinput_dhyper")
+        return self._input.flat0 + dinput + self._cross.evaluate(dhyper, self._residual0, di1=dinput, di2=newton_step)
 
     def _dhyper(self, hyper_new):
         return self._hyper.flatten(hyper_new, "hyper_new") - self._hyper.flat0

@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 from ..errors import MismatchError, NotPositiveDefiniteError, ShapeError, SolveFailed
 from ..recursion import checked_integer
 from ..solvers import CallableSolver, ConjugateGradient, DenseCholesky, Solver, check_solves, choose_solver
+from ..solvers.checks import as_dense, symmetrised
 from .checks import real_array
 
 __all__ = [
@@ -69,8 +70,9 @@ def get_dense_cholesky_solver(h, h_chol=None):
         return DenseCholesky(h).solve
     solver = _from_factor(h_chol)
     if h is not None:
-        if np.shape(h) != solver.shape:
-            raise ShapeError(f"h has shape {np.shape(h)}, its factor h_chol {solver.shape}.")
+        h = symmetrised(as_dense(h))
+        if h.shape != solver.shape:
+            raise ShapeError(f"h has shape {h.shape}, its factor h_chol {solver.shape}.")
         try:
             check_solves(solver, h)
         except SolveFailed as error:
@@ -198,7 +200,7 @@ def get_cg_solver(mat_times_vec, dim, cg_opts=None):
     array([0.5 , 0.25])
     """
     dim = checked_integer(dim, "dim", 0)
-    if not isinstance(cg_opts or {}, dict):
+    if not isinstance(cg_opts, (dict, type(None))):
         raise TypeError(f"cg_opts must be a dict of options, got {type(cg_opts).__name__}.")
     options = dict(cg_opts or {})
     for name in options:

@@ -123,6 +123,8 @@ class Expansion:
 
 
 _TABLE = {}
+#: Primitives of other packages, linear in their only argument, a vector; known by where they are defined, not imported.
+_LINEAR_ELSEWHERE = {("paragami.psdmatrix_patterns", "_unvectorize_ld_matrix")}
 _VJPS = {}
 
 
@@ -152,6 +154,9 @@ def lookup(primitive):
         return _TABLE[primitive]
     except KeyError:
         name = getattr(primitive, "__name__", repr(primitive))
+        function = getattr(primitive, "fun", None)
+        if (getattr(function, "__module__", None), name) in _LINEAR_ELSEWHERE:
+            return linear(lambda call, argnum: lambda x: np.stack([function(row) for row in x]))
         raise MissingRuleError(
             f"the primitive '{name}' has no Taylor rule: write the function with other primitives, "
             f"or give it one with vittles_ng.defjet({name}, rule)."
