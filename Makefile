@@ -38,7 +38,7 @@ bench: $(VENV)/.stamp-bench
 	$(BIN)/python -m benchmarks.sparse | tee benchmarks/results/sparse.txt
 	$(BIN)/python -m benchmarks.minimum_gradients | tee benchmarks/results/minimum_gradients.txt
 	$(BIN)/python -m benchmarks.finite_differences | tee benchmarks/results/finite_differences.txt
-	$(BIN)/python -m benchmarks.unrolling
+	$(BIN)/python -m benchmarks.unrolling | tee benchmarks/results/unrolling.txt
 	$(BIN)/python -m benchmarks.hypergradient | tee benchmarks/results/hypergradient.txt
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.jackknife | tee benchmarks/results/jackknife.txt
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.robustness | tee benchmarks/results/robustness.txt

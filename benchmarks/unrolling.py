@@ -67,6 +67,26 @@ def curse(n_iterations):
     print("bound: largest error over bound, from iteration 1; last: last error; identity: its gap from the measured")
 
 
+def trade_off(n_iterations):
+    """Print what a longer step of gradient descent brings at the end and costs at the peak, predicted and measured."""
+    problem = ridge_of_diabetes()
+    theory = QuadraticUnrolling(*problem)
+    low, high = theory.eigenvalues[[0, -1]]
+    step_sizes = np.append(np.array([0.25, 0.5, 1.0, 1.5, 1.9]) / high, 2.0 / (high + low))
+    trade = theory.step_size_trade_off(step_sizes, n_iterations)
+    print(f"\nStep size of gradient descent, {n_iterations} iterations: error of the Jacobian relative to the start's")
+    print(f"{'step * L':>9}{'rate':>9}{'peak at':>9}{'height':>9}{'measured':>9}{'last':>10}{'measured':>10}")
+    for i, step_size in enumerate(step_sizes):
+        run = unroll_forward(
+            *problem, GradientDescent(step_size), n_iterations, exact_jacobian=theory.solution_jacobian
+        )
+        measured = run.jacobian_errors / run.jacobian_errors[0]
+        print(
+            f"{step_size * high:9.3f}{trade.rates[i]:9.4f}{trade.peaks[i]:9d}{trade.heights[i]:9.3f}"
+            f"{np.max(measured):9.3f}{trade.final_errors[i]:10.1e}{measured[-1]:10.1e}"
+        )
+
+
 def modes(n_iterations):
     """Print time and memory of the modes on a sparse code."""
     rng = np.random.default_rng(0)
@@ -104,6 +124,7 @@ def main(argv=None):
     parser.add_argument("--quick", action="store_true", help="few iterations: whether it runs")
     quick = parser.parse_args(argv).quick
     curse(40 if quick else 400)
+    trade_off(40 if quick else 150)
     modes(5 if quick else 60)
 
 

@@ -22,7 +22,9 @@ from vittles_ng.errors import (
     NotQuadraticError,
     OperandError,
     ShapeError,
+    SizeError,
 )
+from vittles_ng.taylor.recorded import Recorded
 from vittles_ng.unrolling import (
     Chebyshev,
     GradientDescent,
@@ -188,7 +190,7 @@ def test_arguments_are_left_alone_and_counts_are_right():
     assert np.all(given[2] == 1.0)
     assert (run.n_gradients, run.n_products) == (5, 8)
     assert (back.n_gradients, back.n_products, back.peak_states) == (3 + 4 + 1, 4, 4)
-    assert back.memory_bytes == 4 * 2 * 3 * 8
+    assert back.memory_bytes == 4 * 3 * 8  # neighbours share an iterate
 
 
 def test_calls_of_the_objective_are_as_counted():
@@ -206,6 +208,24 @@ def test_calls_of_the_objective_are_as_counted():
         n_calls = 0
         back = unroll_reverse(counted, z0, x0, METHODS["chebyshev"], 7, np.ones(3), n_checkpoints=n_checkpoints)
         assert n_calls == back.n_gradients
+
+
+@pytest.mark.parametrize("n_iterations", [0, 1, 6])
+def test_products_are_as_counted(n_iterations, monkeypatch):
+    n_directions, start = 0, Recorded.start
+
+    def counted(self, n_steps, ws=None):
+        nonlocal n_directions
+        n_directions += n_steps
+        return start(self, n_steps, ws)
+
+    monkeypatch.setattr(Recorded, "start", counted)
+    objective, z0, x0 = logistic()
+    run = unroll_forward(objective, z0, x0, METHODS["heavy ball"], n_iterations)
+    assert n_directions == run.n_products == 2 * n_iterations
+    n_directions = 0
+    back = unroll_reverse(objective, z0, x0, METHODS["heavy ball"], n_iterations, np.eye(3), n_checkpoints=2)
+    assert n_directions == back.n_products == 3 * n_iterations
 
 
 # ---------------------------------------------------------------- memory and checkpoints
@@ -236,6 +256,70 @@ def test_memory_is_flat_forward_linear_in_reverse_and_flat_with_checkpoints():
     few, many = memory(unroll_reverse, 10, **adjoint), memory(unroll_reverse, 30, **adjoint)
     assert 0.9 < (many - few) / (20 * 8 * n) < 1.1
     assert memory(unroll_reverse, 30, n_checkpoints=6, **adjoint) < few
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize(
+    "method",
+    [GradientDescent(0.3), HeavyBall(0.3, 0.3), ProximalGradient(0.3, lambda x: 0.01 * anp.sum(anp.exp(x)) ** 2)],
+)
+def test_memory_forward_is_as_told(method, keep):
+    def objective(z, x):
+        return 0.5 * anp.sum((z - 1.0) ** 2) + 0.5 * anp.sum(x) * anp.sum(z**2)
+
+    found = []
+    args = (objective, np.zeros(200), np.full(1200, 2e-4), method, 4)
+    unroll_forward(*args)
+    peak = peak_memory(lambda: found.append(unroll_forward(*args, keep=keep)))
+    assert 0.75 < peak / found[0].memory_bytes < 1.15
+
+
+def test_memory_in_reverse_with_momentum_is_as_told():
+    def objective(z, x):
+        return 0.5 * anp.sum((z - 1.0) ** 2) + 0.5 * x[0] * anp.sum(z**2)
+
+    found, peaks = [], []
+    for n_iterations in (5, 10, 50):
+        args = (objective, np.zeros(5000), np.ones(1), HeavyBall(0.3, 0.3), n_iterations, np.ones(5000))
+        peaks.append(peak_memory(lambda args=args: found.append(unroll_reverse(*args))))
+    told = found[2].memory_bytes - found[1].memory_bytes
+    assert 0.9 < (peaks[2] - peaks[1]) / told < 1.1
+
+
+def test_memory_in_reverse_does_not_grow_with_the_weights_by_the_hypers():
+    n = 1500
+    y = np.random.default_rng(0).standard_normal(n)
+    args = (lambda z, x: 0.5 * anp.sum((z - y) ** 2), np.zeros(n), np.full(n, -2.0), ProximalGradient(0.5, anp.exp), 4)
+    found = []
+    assert peak_memory(lambda: found.append(unroll_reverse(*args, np.ones(n)))) < 8 * n * n / 10
+    expected = -np.sign(y) * (1.0 - 0.5**4) * np.exp(-2.0)  # soft thresholding, on its way
+    active = found[0].input_val != 0.0
+    assert 0 < active.sum() < n
+    np.testing.assert_allclose(found[0].gradient, np.where(active, expected, 0.0), rtol=1e-12)
+
+
+def test_what_would_not_fit_in_memory_is_refused(monkeypatch):
+    for module in ("forward", "reverse", "products"):
+        monkeypatch.setattr(f"vittles_ng.unrolling.{module}.memory_limit", lambda: 100_000)
+
+    def objective(z, x):
+        return 0.5 * anp.sum((z - 1.0) ** 2) * anp.sum(x)
+
+    def args(n_input, n_hyper, n_iterations):
+        return objective, np.ones(n_input), np.full(n_hyper, 1.0 / n_hyper), GradientDescent(0.3), n_iterations
+
+    assert unroll_forward(*args(20, 2, 100)).jacobian.shape == (20, 2)
+    with pytest.raises(SizeError, match="keep=False"):
+        unroll_forward(*args(20, 2, 1000), keep=True)
+    with pytest.raises(SizeError, match="use unroll_reverse"):
+        unroll_forward(*args(20, 2000, 3))
+    with pytest.raises(SizeError, match="n_checkpoints=20"):
+        unroll_reverse(*args(20, 2, 1000), np.ones(20))
+    assert unroll_reverse(*args(20, 2, 30), np.ones(20), n_checkpoints=20).peak_states == 20
+    with pytest.raises(SizeError, match="dense Hessian"):
+        implicit_jacobian(objective, np.ones(200), np.ones(1))
+    with pytest.raises(SizeError, match="dH/dx"):
+        QuadraticUnrolling(*args(100, 3, 0)[:3])
 
 
 @pytest.mark.parametrize("n_checkpoints", [1, 2, 3, 5, 40])
@@ -378,6 +462,68 @@ def test_dictionary_learning_gradient():
     difference = (loss(dictionary + 1e-5 * direction) - loss(dictionary - 1e-5 * direction)) / 2e-5
     np.testing.assert_allclose(np.sum(gradient * direction), difference, rtol=1e-7)
     assert back.n_products == 25 and 0 < np.sum(codes == 0.0) < codes.size
+
+
+def test_dictionary_learning_jacobian_against_scikit_learn():
+    """The sparse code's derivative in every entry of the dictionary, by solving again beside it."""
+    rng = np.random.default_rng(7)
+    signal, dictionary = rng.standard_normal(6), rng.standard_normal((6, 4))
+
+    def objective(code, D):
+        return 0.5 * anp.sum((anp.dot(D, code) - signal) ** 2)
+
+    def code(D):
+        return Lasso(alpha=0.4 / 6, fit_intercept=False, tol=1e-15, max_iter=100000).fit(D, signal).coef_
+
+    ista = ProximalGradient(1.0 / np.linalg.norm(dictionary, 2) ** 2, 0.4)
+    run = unroll_forward(objective, np.zeros(4), dictionary, ista, 250)
+    exact = code(dictionary)
+    np.testing.assert_allclose(run.input_val, exact, atol=1e-10)
+    assert 0 < np.sum(exact != 0.0) < 4
+    implicit = implicit_jacobian(objective, exact, dictionary, 0.4)
+    np.testing.assert_allclose(run.jacobian, implicit, atol=1e-9)
+    back = unroll_reverse(objective, np.zeros(4), dictionary, ista, 250, np.eye(4))
+    np.testing.assert_allclose(back.gradient, run.jacobian, atol=1e-13)
+    for j, step in enumerate(1e-5 * np.eye(24).reshape(24, 6, 4)):
+        difference = (code(dictionary + step) - code(dictionary - step)) / 2e-5
+        np.testing.assert_allclose(implicit[:, j], difference, atol=1e-7)
+
+
+def test_at_the_threshold_to_rounding_is_refused():
+    # 3 * 0.1 is over 0.3 by rounding: on one side the derivative is 0, on the other -3
+    args = (lambda z, x: 0.5 * anp.sum((z - 0.3) ** 2), np.zeros(1), np.array([0.1]))
+    ista = ProximalGradient(1.0, lambda x: 3.0 * x[0])
+    for run in (unroll_forward, lambda *args: unroll_reverse(*args, np.ones(1))):
+        with pytest.raises(NonSmoothError, match="exactly at the threshold"):
+            run(*args, ista, 1)
+        with pytest.raises(NonSmoothError, match="exactly at the threshold"):
+            run(*args, ista, 1)
+    for factor, slope in ((1.0 - 1e-12, -3.0), (1.0 + 1e-12, 0.0)):
+        beside = unroll_forward(args[0], args[1], factor * args[2], ista, 1)
+        np.testing.assert_allclose(beside.jacobian, [[slope]], rtol=1e-9)
+
+
+def test_zero_weights():
+    """A weight that is zero is no penalty, unless it grows with the hyper where the input is zero: a kink."""
+
+    def objective(z, x):
+        return 0.5 * anp.sum((z - anp.array([1.0, 1.0]) * x[1] - anp.array([2.0, 0.0])) ** 2)
+
+    grows, stays = (lambda x: x[0] * anp.array([1.0, 1.0])), (lambda x: x[0] ** 2 * anp.array([1.0, 1.0]))
+    first = lambda x: x[0] * anp.array([1.0, 0.0])  # noqa: E731
+    z0, x0 = np.zeros(2), np.zeros(2)
+    minimum = np.array([2.0, 0.0])
+    for penalty in (grows, lambda x: x[0]):
+        for run in (unroll_forward, lambda *args: unroll_reverse(*args, np.ones(2))):
+            with pytest.raises(NonSmoothError, match="input 1"):
+                run(objective, z0, x0, ProximalGradient(1.0, penalty), 2)
+        with pytest.raises(NonSmoothError, match="input 1"):
+            implicit_jacobian(objective, minimum, x0, penalty)
+    for penalty, expected in ((stays, [[0.0, 1.0], [0.0, 1.0]]), (first, [[-1.0, 1.0], [0.0, 1.0]])):
+        method = ProximalGradient(1.0, penalty)
+        np.testing.assert_allclose(unroll_forward(objective, z0, x0, method, 2).jacobian, expected)
+        np.testing.assert_allclose(unroll_reverse(objective, z0, x0, method, 2, np.eye(2)).gradient, expected)
+        np.testing.assert_allclose(implicit_jacobian(objective, minimum, x0, penalty), expected)
 
 
 def test_exactly_at_the_threshold_is_refused():
@@ -630,6 +776,31 @@ def test_step_size_trade_off_against_measured():
         theory.step_size_trade_off([2.0 / high], 5)
 
 
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4, 1e8])
+def test_quadratics_of_any_scale_commute(scale):
+    """All of the objective times exp(x): H commutes with its derivative, which is H, and J* = 0."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((6, 4)), rng.standard_normal(6)
+
+    def objective(z, x):
+        return 0.5 * anp.exp(x[0]) * anp.sum((anp.dot(X, z) - scale * y) ** 2)
+
+    theory = QuadraticUnrolling(objective, np.zeros(4), np.zeros(1))
+    assert theory.commutator_norm < 1e-14
+    np.testing.assert_allclose(theory.solution, scale * np.linalg.lstsq(X, y, rcond=None)[0], rtol=1e-11)
+    assert np.max(np.abs(theory.solution_jacobian)) < 1e-11 * scale
+
+
+@pytest.mark.parametrize("scale", [1e8, 1e10])
+def test_terms_that_show_only_far_off_are_found(scale):
+    # beside the start the cubic term is under the rounding of the linear one; at the minimum it is not
+    def objective(z, x):
+        return 0.5 * anp.sum((1.0 + x[0]) * z**2) + scale * anp.sum(z) + 1e-3 * anp.sum(z**3)
+
+    with pytest.raises(NotQuadraticError):
+        QuadraticUnrolling(objective, np.zeros(2), np.ones(1))
+
+
 def test_identity_fails_where_the_hessian_does_not_commute():
     objective, z0, x0, exact = ridge()
 
@@ -644,6 +815,8 @@ def test_identity_fails_where_the_hessian_does_not_commute():
     expected = np.linalg.norm(A @ H - H @ A) / np.linalg.norm(H)
     assert caught.value.commutator_norm == pytest.approx(expected, rel=1e-10)
     assert pickle.loads(pickle.dumps(caught.value)).commutator_norm == caught.value.commutator_norm
+    with pytest.raises(NotCommutingError):
+        QuadraticUnrolling(per_input, z0, x0, commutator_tol=np.nan)
     # with a tolerance that lets it pass the identity is wrong, which is why it is refused
     method = GradientDescent.fastest(*ends(H))
     theory = QuadraticUnrolling(per_input, z0, x0, commutator_tol=1.0)
@@ -694,6 +867,42 @@ def test_slow_convergence_is_no_divergence():
             assert np.all(np.isfinite(unroll_forward(objective, z0, x0, method, n_iterations).jacobian))
 
 
+def test_leaving_a_saddle_is_no_divergence():
+    """From beside a maximum the gradient grows by nine orders before it falls: z_t tends to x + pi."""
+    args = (lambda z, x: anp.sum(anp.cos(z - x)), np.array([1e-9]), np.zeros(1), GradientDescent(0.5))
+    run = unroll_forward(*args, 200)
+    np.testing.assert_allclose(run.input_val, np.pi, rtol=1e-12)
+    np.testing.assert_allclose(run.jacobian, [[1.0]], rtol=1e-9)
+    assert run.residual_norms.max() > 1e8 * run.residual_norms[0]
+    np.testing.assert_allclose(unroll_reverse(*args, 200, np.ones(1), n_checkpoints=20).gradient, [1.0], rtol=1e-9)
+
+
+def test_an_objective_without_minimum_is_named():
+    def objective(z, x):
+        return -0.5 * x[0] * anp.sum(z**2)
+
+    for run in (unroll_forward, lambda *args: unroll_reverse(*args, np.ones(1))):
+        with pytest.raises(DivergenceError, match="no minimum there"):
+            run(objective, np.ones(1), np.ones(1), GradientDescent(0.5), 100)
+
+
+def test_second_derivatives_that_overflow_are_named():
+    def objective(z, x):  # the gradient is 1e148, its derivative in x 1e313
+        return anp.sum(z) / x[0] ** 0.9 + 0.5 * anp.sum(z**2)
+
+    for run in (unroll_forward, lambda *args: unroll_reverse(*args, np.ones(1))):
+        with pytest.raises(NonFiniteError, match="NaN or infinite"):
+            run(objective, np.ones(1), np.array([1e-165]), GradientDescent(0.5), 1)
+
+
+@pytest.mark.parametrize("run", [unroll_forward, lambda *args: unroll_reverse(*args, np.ones(2))])
+def test_one_iteration_checks_as_many_do(run):
+    with pytest.raises(ShapeError, match="a scalar is needed"):
+        run(lambda z, x: z * x[0], np.zeros(2), np.ones(1), GradientDescent(0.1), 1)
+    with pytest.raises(NonFiniteError, match="objective is nan"):
+        run(lambda z, x: anp.sum(z) * x[0] + np.nan, np.zeros(2), np.ones(1), GradientDescent(0.1), 1)
+
+
 BAD_CALLS = {
     "method": (TypeError, dict(method="gradient descent")),
     "negative iterations": (ValueError, dict(n_iterations=-1)),
@@ -706,6 +915,8 @@ BAD_CALLS = {
     "independent": (IndependentError, dict(objective=lambda z, x: anp.sum(z**2))),
     "negative penalty": (ValueError, dict(method=ProximalGradient(0.1, lambda x: x[1]))),
     "NaN penalty": (NonFiniteError, dict(method=ProximalGradient(0.1, lambda x: anp.log(x[1])))),
+    "complex start": (TypeError, dict(jacobian0=np.zeros((3, 2)) * 1j)),
+    "complex penalty": (TypeError, dict(method=ProximalGradient(0.1, lambda x: 1j * x[0]))),
     "number of weights": (ShapeError, dict(method=ProximalGradient(0.1, lambda x: x))),
 }
 
@@ -729,6 +940,8 @@ def test_bad_calls(name):
         (ShapeError, dict(adjoint=np.ones((1, 1, 3)))),
         (ShapeError, dict(adjoint=lambda z: np.ones(4))),
         (NonFiniteError, dict(adjoint=np.array([1.0, np.inf, 0.0]))),
+        (TypeError, dict(adjoint=np.ones(3) * 1j)),
+        (TypeError, dict(adjoint=None)),
         (ValueError, dict(n_checkpoints=0)),
         (ValueError, dict(n_checkpoints=2.0)),
     ],
@@ -761,6 +974,15 @@ def test_bad_exact_values():
         lambda: worst_case_factors(GradientDescent(0.1), 0.0, 1.0, 3),
         lambda: residual_polynomials(GradientDescent(0.1), 1.0, 3),
         lambda: residual_polynomials(GradientDescent(0.1), [np.nan], 3),
+        lambda: worst_case_factors(Chebyshev(1.0, 2.0), 1.0, 2.0, 2.5),
+        lambda: worst_case_factors(Chebyshev(1.0, 2.0), 1.0, 2.0, -1),
+        lambda: HeavyBall(0.1, [0.1, 0.2]),
+        lambda: ProximalGradient(0.1, [0.1, 0.2]),
+        lambda: gradient_descent_peak(1.0, 0.0),
+        lambda: gradient_descent_peak(1.0, -1.0),
+        lambda: gradient_descent_peak(1.0, np.nan),
+        lambda: GradientDescent(0.1).check_spectrum(0.0),
+        lambda: Chebyshev(1.0, 2.0).check_spectrum(np.nan),
     ],
 )
 def test_bad_methods(make):
@@ -768,11 +990,29 @@ def test_bad_methods(make):
         make()
 
 
+@pytest.mark.parametrize(
+    "make", [lambda: GradientDescent("a"), lambda: ProximalGradient(0.1, "a"), lambda: HeavyBall(0.1, None)]
+)
+def test_methods_of_what_is_no_number(make):
+    with pytest.raises(TypeError, match="a number is needed"):
+        make()
+
+
+def test_polynomials_that_overflow_are_named():
+    with pytest.raises(DivergenceError, match="eigenvalue 1e\\+03.*overflows at iteration 78"):  # 9999^78 = 1e312
+        residual_polynomials(GradientDescent(10.0), [1.0, 1000.0], 500)
+
+
 def test_polynomials_of_what_is_not_linear_are_refused():
     with pytest.raises(OperandError, match="not linear"):
         residual_polynomials(ProximalGradient(0.1, 1.0), [1.0], 3)
-    with pytest.raises(TypeError):
-        residual_polynomials("chebyshev", [1.0], 3)
+    objective, z0, x0, _ = ridge()
+    theory = QuadraticUnrolling(objective, z0, x0)
+    for call in (residual_polynomials, lambda method, *_: theory.bound(method, 3), theory.jacobian_errors):
+        with pytest.raises(TypeError, match="Chebyshev is needed"):
+            call("chebyshev", *([[1.0], 3] if call is residual_polynomials else [3]))
+    with pytest.raises(TypeError, match="Chebyshev is needed"):
+        worst_case_factors("chebyshev", 1.0, 2.0, 3)
 
 
 @pytest.mark.parametrize(
@@ -806,6 +1046,8 @@ def test_implicit_jacobian_refuses_what_is_no_minimum():
     implicit_jacobian(objective, exact["solution"] + 1e-3, x0, optimum_tol=1.0)
     with pytest.raises(NotPositiveDefiniteError):
         implicit_jacobian(lambda z, x: x[0] * anp.sum(z) ** 2, np.zeros(2), np.ones(1))
+    with pytest.raises(IndependentError):
+        implicit_jacobian(lambda z, x: anp.sum(z**2), np.zeros(2), np.ones(1))
     _, _, smooth, _ = lasso()
     with pytest.raises(NotASolutionError, match="over the penalty"):
         implicit_jacobian(smooth, np.zeros(8), np.log([0.1]), log_penalty)

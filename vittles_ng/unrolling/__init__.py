@@ -6,6 +6,30 @@ where the iterates tend to it, but not in step with them: at the step sizes that
 *rise* first. For quadratics all of this is known before the first iteration (:class:`QuadraticUnrolling`).
 
 Here z stands for the input and x for the hyper in formulas, t for the iteration.
+
+Forward mode gives the whole Jacobian, at the cost of a product with the second derivatives for every hyper in every
+iteration; reverse mode gives the gradient of one function of the last iterate, at the cost of one product, whatever the
+number of hypers, and keeps the iterates (or checkpoints, and does iterations again). At an exact minimum
+:func:`implicit_jacobian` needs no iterations.
+
+Examples
+--------
+Dictionary learning: how a sparse code's loss changes with every entry of the dictionary, through twenty iterations of
+ISTA. The loss depends on the dictionary directly as well, and its gradient along that way is added:
+
+>>> import autograd.numpy as np
+>>> from vittles_ng.unrolling import ProximalGradient, unroll_reverse
+>>> signal, D = np.array([2.0, 1.0]), np.array([[1.0, 0.0, 0.6], [0.0, 1.0, 0.8]])
+>>> def objective(code, D):
+...     return 0.5 * np.sum((np.dot(D, code) - signal) ** 2)
+>>> ista = ProximalGradient(0.5, 0.3)  # step size 1 / |D|^2, and the weight of the l1 penalty
+>>> run = unroll_reverse(objective, np.zeros(3), D, ista, 20, lambda code: D.T @ (D @ code - signal))
+>>> code = run.input_val
+>>> print(code.round(2))
+[1.07 0.   1.06]
+>>> print((run.gradient.reshape(2, 3) + np.outer(D @ code - signal, code)).round(3))
+[[-0.055  0.    -0.057]
+ [-0.028  0.    -0.029]]
 """
 
 from .forward import UnrolledJacobian, unroll_forward

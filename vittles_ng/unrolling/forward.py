@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import IndependentError, NonFiniteError, ShapeError
+from ..errors import IndependentError, ShapeError
 from ..memory import OF_MEMORY, check_size, memory_limit
-from .iteration import Growth, Iteration
+from .iteration import Growth, Iteration, real_array
 
 __all__ = ["UnrolledJacobian", "check_dependence", "checked_jacobian", "unroll_forward"]
 
@@ -39,7 +39,7 @@ class UnrolledJacobian:
     n_products : int
         Products with its second derivatives, in the time of a few gradients each.
     memory_bytes : int
-        Of iterates and Jacobians held at one time.
+        Of iterates and Jacobians held at one time, the next ones among them.
     """
 
     input_val: np.ndarray
@@ -101,7 +101,7 @@ def unroll_forward(
     NonSmoothError
         An iterate is at a kink of the objective, or exactly at the threshold of the penalty.
     SizeError
-        What is to be kept would not fit in memory.
+        The Jacobians would not fit in memory.
 
     Notes
     -----
@@ -129,52 +129,64 @@ def unroll_forward(
     """
     iteration = Iteration(objective, input_val0, hyper_val0, method, n_iterations)
     shape = (iteration.n_input, iteration.n_hyper)
-    jacobian0 = np.zeros(shape) if jacobian0 is None else checked_jacobian(jacobian0, shape, "jacobian0")
     if exact_input is not None:
         exact_input = iteration.equation.input.flatten(exact_input, "exact_input")
     if exact_jacobian is not None:
         exact_jacobian = checked_jacobian(exact_jacobian, shape, "exact_jacobian")
-    if keep:
-        n_bytes = 8 * (n_iterations + 1) * iteration.n_input * (1 + iteration.n_hyper)
-        check_size(n_bytes, "all iterates and Jacobians", memory_limit(), OF_MEMORY, "pass keep=False")
-    residuals, input_errors, jacobian_errors, kept = [], [], [], []
-    for z, jacobian, residual in _tangents(iteration, jacobian0):
+    held, kept = _held_bytes(iteration, keep)
+    start = np.zeros(shape) if jacobian0 is None else checked_jacobian(jacobian0, shape, "jacobian0")
+    tangents = _tangents(iteration, start)
+    del start  # not held beside the others
+    n_kept = n_iterations + 1 if keep else 0
+    inputs, jacobians = np.empty((n_kept, iteration.n_input)), np.empty((n_kept, *shape))
+    residuals, input_errors, jacobian_errors = [], [], []
+    for t, (z, jacobian, residual) in enumerate(tangents):
         residuals.append(residual)
         if exact_input is not None:
             input_errors.append(np.linalg.norm(z - exact_input))
         if exact_jacobian is not None:
             jacobian_errors.append(np.linalg.norm(jacobian - exact_jacobian))
         if keep:
-            kept.append((z, jacobian))
-    held = iteration.state_bytes * (1 + iteration.n_hyper) + jacobian.nbytes  # and the next Jacobian while it is made
+            inputs[t], jacobians[t] = z, jacobian
     return UnrolledJacobian(
         input_val=np.array(z),
         jacobian=jacobian,
         residual_norms=np.array(residuals),
         input_errors=np.array(input_errors) if exact_input is not None else None,
         jacobian_errors=np.array(jacobian_errors) if exact_jacobian is not None else None,
-        inputs=np.array([z for z, _ in kept]) if keep else None,
-        jacobians=np.array([j for _, j in kept]) if keep else None,
+        inputs=inputs if keep else None,
+        jacobians=jacobians if keep else None,
         n_gradients=n_iterations + 1,
         n_products=n_iterations * iteration.n_hyper,
-        memory_bytes=held + (n_iterations * (z.nbytes + jacobian.nbytes) if keep else 0),
+        memory_bytes=held + kept,
     )
 
 
 def checked_jacobian(value, shape, name):
-    """An array of floats of that shape, a copy."""
-    value = np.array(value, dtype=np.float64)
+    """An array of finite floats of that shape, a copy."""
+    value = real_array(value, name)
     if value.shape != shape:
         raise ShapeError(f"{name} has shape {value.shape}: (n_input, n_hyper) = {shape} is needed.")
-    if not np.all(np.isfinite(value)):
-        raise NonFiniteError(f"{np.sum(~np.isfinite(value))} elements of {name} are NaN or infinite.")
     return value
 
 
-def _tangents(iteration, jacobian0):
+def _held_bytes(iteration, keep):
+    """Bytes of the states and Jacobians at work, and of those to be kept."""
+    of_one = 8 * iteration.n_input * (1 + iteration.n_hyper)
+    n_held = 4 if iteration.has_momentum else 2  # the next one, and the one before times its momentum
+    if iteration.penalty is not None and iteration.penalty.depends_on_hyper:
+        n_held += 1  # the penalty's part
+    held = of_one * n_held
+    kept = of_one * (iteration.n_iterations + 1) if keep else 0
+    remedy = "pass keep=False" if keep else "use unroll_reverse, or take fewer hypers at a time"
+    check_size(held + kept, "the set of iterates and Jacobians", memory_limit(), OF_MEMORY, remedy)
+    return held, kept
+
+
+def _tangents(iteration, jacobian):
     """Iterates, their Jacobians and residual norms, from iterate 0 on."""
     growth, penalty = Growth(iteration), iteration.penalty
-    state, jacobian, previous = iteration.state0, jacobian0, jacobian0
+    state, previous = iteration.state0, jacobian
     for t in range(iteration.n_iterations):
         z = state[0]
         derivatives = iteration.second_derivatives(z)
@@ -182,21 +194,35 @@ def _tangents(iteration, jacobian0):
             check_dependence(derivatives, penalty)
         yield z, jacobian, growth.see(t, z, derivatives.gradient)
         h, m = iteration.step_sizes[t], iteration.momenta[t]
-        after = jacobian - h * derivatives.pushed(jacobian)
+        after = derivatives.pushed(jacobian)  # in place: Jacobians are what takes memory
+        after *= -h
+        after += jacobian
         if m:
-            after += m * (jacobian - previous)
+            after += m * jacobian
+            after -= m * previous
         if penalty is not None:
             signs = penalty.signs(iteration.before_threshold(t, state, derivatives.gradient), h, t)
             after = penalty.pushed(after, signs, h)
         state = iteration.step(t, state, derivatives.gradient)
-        previous = jacobian if iteration.has_momentum else after
-        jacobian = after
+        previous, jacobian = jacobian if iteration.has_momentum else after, after
+        del after
     z = state[0]
     yield z, jacobian, growth.see(iteration.n_iterations, z, iteration.gradient(z), is_end=True)
 
 
 def check_dependence(derivatives, penalty):
-    if not derivatives.depends_on_hyper() and (penalty is None or penalty.jacobian is None):
+    """Raise where neither an objective's gradient nor a penalty depends on the hyper.
+
+    Parameters
+    ----------
+    derivatives : SecondDerivatives
+    penalty : L1Penalty or None
+
+    Raises
+    ------
+    IndependentError
+    """
+    if not derivatives.depends_on_hyper() and (penalty is None or not penalty.depends_on_hyper):
         raise IndependentError(
             "neither the objective's gradient nor a penalty depends on the hyper (hyper_val0): check the order of the "
             "arguments, objective(input, hyper), and that it uses autograd.numpy."

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import NonSmoothError, NotASolutionError
 from ..solvers import DenseCholesky
+from .forward import check_dependence
 from .iteration import Iteration
 from .methods import GradientDescent, ProximalGradient
 
@@ -47,6 +48,10 @@ def implicit_jacobian(objective, input_val, hyper_val, penalty=None, optimum_tol
         The Hessian, on the active set, is not positive definite.
     NonSmoothError
         An input that is zero is about to become active: the solution has a kink at this hyper.
+    IndependentError
+        Neither objective nor penalty depends on the hyper.
+    SizeError
+        The Hessian would not fit in memory.
 
     Examples
     --------
@@ -61,13 +66,14 @@ def implicit_jacobian(objective, input_val, hyper_val, penalty=None, optimum_tol
     iteration = Iteration(objective, input_val, hyper_val, method, 0)
     z, jacobian = iteration.z0, np.zeros((iteration.n_input, iteration.n_hyper))
     derivatives = iteration.second_derivatives(z)
+    check_dependence(derivatives, iteration.penalty)
     right, gradient, active = derivatives.pushed(jacobian), derivatives.gradient, np.ones(iteration.n_input, bool)
     if iteration.penalty is not None:
         weights = np.broadcast_to(iteration.penalty.weights, z.shape)
         active = (z != 0.0) | (weights == 0.0)
-        _check_inactive(np.abs(gradient), weights, ~active, optimum_tol)
+        _check_inactive(np.abs(gradient), weights, ~active, iteration.penalty.is_kink(z), optimum_tol)
         gradient = gradient + np.sign(z) * weights
-        if iteration.penalty.jacobian is not None:
+        if iteration.penalty.depends_on_hyper:
             right = right + np.sign(z)[:, None] * iteration.penalty.jacobian
     if active.any():
         factor = DenseCholesky(derivatives.hessian()[np.ix_(active, active)])
@@ -81,7 +87,7 @@ def implicit_jacobian(objective, input_val, hyper_val, penalty=None, optimum_tol
     return jacobian
 
 
-def _check_inactive(sizes, weights, inactive, tol):
+def _check_inactive(sizes, weights, inactive, kinks, tol):
     over = np.where(inactive, sizes - weights, -np.inf)
     worst = int(np.argmax(over))
     if over[worst] > tol * weights[worst]:
@@ -89,7 +95,7 @@ def _check_inactive(sizes, weights, inactive, tol):
             f"the input {worst} is zero where its gradient {sizes[worst]:.3g} is over the penalty {weights[worst]:.3g}:"
             " the input is not the minimum; solve to a tighter tolerance."
         )
-    tie = inactive & (np.abs(sizes - weights) <= _TIE * weights)
+    tie = (inactive & (np.abs(sizes - weights) <= _TIE * weights)) | kinks
     if tie.any():
         raise NonSmoothError(
             f"the input {int(np.flatnonzero(tie)[0])} is zero with a gradient equal to its penalty: it is about to "

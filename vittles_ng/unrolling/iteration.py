@@ -12,10 +12,21 @@ from .methods import Method
 from .penalty import L1Penalty
 from .products import SecondDerivatives, check_objective
 
-__all__ = ["Growth", "Iteration"]
+__all__ = ["Growth", "Iteration", "real_array"]
 
 #: Growth of the gradient and of the way gone that no method that converges shows.
 _RUN_AWAY = 1e8
+
+
+def real_array(value, name):
+    """An array of finite floats, a copy."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{name} has elements of type {array.dtype}: real numbers are needed.")
+    array = array.astype(np.float64)
+    if not np.all(np.isfinite(array)):
+        raise NonFiniteError(f"{np.sum(~np.isfinite(array))} elements of {name} are NaN or infinite.")
+    return array
 
 
 class Iteration:
@@ -105,8 +116,9 @@ class Growth:
     def see(self, t, z, gradient, is_end=False):
         """Take note of iterate t, and raise where the iterates run away.
 
-        They do where gradient and way have grown without measure; or, at the end, where the gradient is larger than at
-        the start and the step was beyond what the curvature along it allows, ``h c > 2 (1 + m)``.
+        They do where the step was beyond what the curvature along it allows, ``h c > 2 (1 + m)``, and gradient and way
+        have grown without measure or, at the end, the gradient is larger than at the start; or where both have grown
+        without measure at the end. Growth alone is none before the end: iterates that leave a saddle show it too.
 
         Returns
         -------
@@ -126,12 +138,18 @@ class Growth:
         ran_away = size > _RUN_AWAY * size0 and way > _RUN_AWAY * way0
         product, limit = self._stability(t, z, gradient)
         # a start at the minimum moves by rounding only, whose curvature means nothing
-        unstable = is_end and size > 2.0 * size0 and product > limit and way > way0 / _RUN_AWAY
-        if ran_away or unstable:
+        unstable = is_end and size > 2.0 * size0 and way > way0 / _RUN_AWAY
+        if product > limit and (ran_away or unstable):
             raise DivergenceError(
                 f"the iterates run away: after {t} iterations the gradient is {size / max(size0, 1e-300):.1e} times "
                 f"that at the start, and the step size times the curvature along the last step is {product:.3g}, "
                 f"where the limit is {limit:.3g}: reduce the step size."
+            )
+        if ran_away and t == self._iteration.n_iterations:
+            raise DivergenceError(
+                f"the iterates run away: after {t} iterations the gradient is {size / max(size0, 1e-300):.1e} times "
+                "that at the start, though the steps are not too long for the curvature along them: the objective has "
+                "no minimum there, or the iterates have not come to it; start elsewhere, or take more iterations."
             )
         self._last = z, gradient
         return size

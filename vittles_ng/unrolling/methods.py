@@ -49,6 +49,8 @@ class Method:
         ------
         DivergenceError
             Names the limit of the step size.
+        ValueError
+            The eigenvalue is not a positive number.
         """
 
     def __repr__(self):
@@ -104,7 +106,7 @@ class GradientDescent(Method):
 
     def check_spectrum(self, largest):
         """See :meth:`Method.check_spectrum`."""
-        _check_limit(self, self.step_size, 2.0 / largest, largest)
+        _check_limit(self, 2.0, largest)
 
 
 class HeavyBall(Method):
@@ -138,7 +140,7 @@ class HeavyBall(Method):
 
     def __init__(self, step_size, momentum):
         self.step_size = _positive(step_size, "step_size")
-        self.momentum = float(momentum)
+        self.momentum = _number(momentum, "momentum")
         if not 0.0 <= self.momentum < 1.0:
             raise ValueError(f"momentum={momentum}: a number from 0 to below 1 is needed.")
 
@@ -161,7 +163,7 @@ class HeavyBall(Method):
 
     def check_spectrum(self, largest):
         """See :meth:`Method.check_spectrum`."""
-        _check_limit(self, self.step_size, 2.0 * (1.0 + self.momentum) / largest, largest)
+        _check_limit(self, 2.0 * (1.0 + self.momentum), largest)
 
 
 class Chebyshev(Method):
@@ -207,6 +209,7 @@ class Chebyshev(Method):
 
     def check_spectrum(self, largest):
         """See :meth:`Method.check_spectrum`."""
+        largest = _positive(largest, "largest")
         # symmetric about the middle of [l, L]: stable on (0, L + l)
         if not largest < self.largest + self.smallest:
             raise DivergenceError(
@@ -253,8 +256,13 @@ class ProximalGradient(Method):
 
     def __init__(self, step_size, penalty):
         self.step_size = _positive(step_size, "step_size")
+        if np.ndim(penalty):
+            raise ShapeError(
+                f"penalty has shape {np.shape(penalty)}: one number, or a function of the hyper, is needed; weights w "
+                "for each input are lambda hyper: w."
+            )
         if not callable(penalty):
-            penalty = float(penalty)
+            penalty = _number(penalty, "penalty")
             if not (np.isfinite(penalty) and penalty >= 0.0):
                 raise ValueError(f"penalty={penalty}: a number from 0, or a function of the hyper, is needed.")
         self.penalty = penalty
@@ -266,7 +274,7 @@ class ProximalGradient(Method):
 
     def check_spectrum(self, largest):
         """See :meth:`Method.check_spectrum`."""
-        _check_limit(self, self.step_size, 2.0 / largest, largest)
+        _check_limit(self, 2.0, largest)
 
 
 def check_n_iterations(n_iterations):
@@ -275,18 +283,27 @@ def check_n_iterations(n_iterations):
         raise ValueError(f"n_iterations={n_iterations!r}: a whole number from 0 is needed.")
 
 
-def _check_limit(method, step_size, limit, largest):
-    if not step_size < limit:
+def _check_limit(method, most, largest):
+    """Raise unless step size times eigenvalue is under the most that is stable."""
+    limit = most / _positive(largest, "largest")
+    if not method.step_size < limit:
         raise DivergenceError(
-            f"{method!r} diverges: the step size is {step_size:.3g}, and with the Hessian's largest eigenvalue "
+            f"{method!r} diverges: the step size is {method.step_size:.3g}, and with the Hessian's largest eigenvalue "
             f"{largest:.3g} it must be under {limit:.3g}: reduce it."
         )
 
 
-def _positive(value, name):
+def _number(value, name):
+    """One real number as a float."""
     if np.ndim(value):
         raise ShapeError(f"{name} has shape {np.shape(value)}: one number is needed.")
-    value = float(value)
+    if np.asarray(value).dtype.kind not in "buif":
+        raise TypeError(f"{name}={value!r}: a number is needed.")
+    return float(value)
+
+
+def _positive(value, name):
+    value = _number(value, name)
     if not (np.isfinite(value) and value > 0.0):
         raise ValueError(f"{name}={value}: a positive number is needed.")
     return value

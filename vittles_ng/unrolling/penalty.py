@@ -4,14 +4,19 @@
 al., arXiv 2002.08943). At ``|v| = s > 0`` there is no derivative.
 """
 
+from functools import cached_property
+
 import numpy as np
 
+from ..adjoint import pulled_back
 from ..errors import NonFiniteError, NonSmoothError, ShapeError
 from ..problem import flatten_traced
 from ..taylor.recorded import Recorded
-from .products import unit_rows
 
 __all__ = ["L1Penalty"]
+
+#: Distance of an input from its threshold, relative to it, that is rounding.
+_TIE = 4.0 * np.finfo(float).eps
 
 
 class L1Penalty:
@@ -26,18 +31,22 @@ class L1Penalty:
     Attributes
     ----------
     weights : ndarray of shape (1,) or (n_input,)
-    jacobian : ndarray of shape (1 or n_input, n_hyper), or None
-        Their derivative in the hyper; None where they do not depend on it.
+    depends_on_hyper : bool
     """
 
     def __init__(self, penalty, equation):
-        self.jacobian = None
+        self.depends_on_hyper = False
         if not callable(penalty):
             self.weights = np.array([float(penalty)])
             return
         hyper = equation.hyper
-        recorded = Recorded(lambda x: flatten_traced(penalty(hyper.unflatten(x))), (hyper.flat0,))
-        self.weights = np.asarray(recorded.values[0], dtype=np.float64)
+        self._base = (hyper.flat0,)
+        self._function = lambda x: flatten_traced(penalty(hyper.unflatten(x)))
+        self._recorded = Recorded(self._function, self._base)
+        self.weights = np.asarray(self._recorded.values[0])
+        if self.weights.dtype.kind not in "buif":
+            raise TypeError(f"the penalty has elements of type {self.weights.dtype}: real numbers are needed.")
+        self.weights = self.weights.astype(np.float64)
         if self.weights.size not in (1, equation.input.size):
             raise ShapeError(
                 f"the penalty returned {self.weights.size} weights for {equation.input.size} inputs: one number, or "
@@ -50,9 +59,19 @@ class L1Penalty:
                 f"the penalty has the weight {np.min(self.weights):.3g} < 0 at this hyper: weights from 0 are needed "
                 "(take the exponential of a log penalty)."
             )
-        if recorded.depends_on(0):
-            rows = unit_rows(hyper.size, recorded.size)
-            self.jacobian = np.concatenate([recorded.pushed(0, unit) for _, unit in rows]).T
+        self.depends_on_hyper = self._recorded.depends_on(0)
+
+    @cached_property
+    def jacobian(self):
+        """Derivative of the weights in the hyper, (1 or n_input, n_hyper); only where they depend on it."""
+        return self.of_hyper(np.eye(self.weights.size))
+
+    def of_hyper(self, of_weights):
+        """Adjoints (n_rows, n_weights) of the weights as adjoints (n_rows, n_hyper) of the hyper."""
+        found = pulled_back(self._function, self._recorded, self._base, 0, of_weights)
+        if not np.all(np.isfinite(found)):
+            raise NonFiniteError("the derivative of the penalty in the hyper is NaN or infinite at this hyper.")
+        return found
 
     def threshold(self, v, step_size):
         """``S(v, step_size * weights)``."""
@@ -65,10 +84,11 @@ class L1Penalty:
         Raises
         ------
         NonSmoothError
-            At ``|v| = s > 0``.
+            At ``|v| = s > 0``, to rounding, and at ``v = s = 0`` where s depends on the hyper.
         """
         s = step_size * self.weights
-        tie = (np.abs(v) == s) & (s > 0.0)
+        tie = (np.abs(np.abs(v) - s) <= _TIE * s) & (s > 0.0)
+        tie |= self.is_kink(v)
         if tie.any():
             raise NonSmoothError(
                 f"at iteration {t} the input {int(np.flatnonzero(tie)[0])} is exactly at the threshold of the penalty, "
@@ -76,20 +96,29 @@ class L1Penalty:
             )
         return (np.abs(v) > s) | (s == 0.0), np.sign(v)
 
+    def is_kink(self, v):
+        """Which inputs are zero with a weight that is zero here but not at other hypers, (n_input,)."""
+        both = (v == 0.0) & (self.weights == 0.0)
+        if not (self.depends_on_hyper and both.any()):
+            return np.zeros(v.shape, dtype=bool)
+        at = np.flatnonzero(both) if self.weights.size > 1 else [0]
+        moves = np.zeros(self.weights.size, dtype=bool)
+        moves[at] = self.of_hyper(np.eye(self.weights.size)[at]).any(axis=1)
+        return both & moves
+
     def pushed(self, dv, signs, step_size):
-        """Derivatives (n_input, n_hyper) after the threshold, from those before."""
+        """Derivatives (n_input, n_hyper) after the threshold, from those before, in place."""
         active, sign = signs
-        if self.jacobian is not None:
-            dv = dv - step_size * sign[:, None] * self.jacobian
-        return np.where(active[:, None], dv, 0.0)
+        if self.depends_on_hyper:
+            dv -= (step_size * sign)[:, None] * self.jacobian
+        dv[~active] = 0.0
+        return dv
 
     def pulled(self, rows, signs, step_size):
-        """Adjoints ``rows`` (n_rows, n_input) back through the threshold, and their part in the hyper or None."""
+        """Adjoints ``rows`` (n_rows, n_input) back through the threshold, and those of the weights or None."""
         active, sign = signs
         rows = np.where(active, rows, 0.0)
-        if self.jacobian is None:
+        if not self.depends_on_hyper:
             return rows, None
-        signed = -step_size * sign * rows
-        if len(self.jacobian) == 1:
-            return rows, np.sum(signed, axis=1, keepdims=True) * self.jacobian
-        return rows, signed @ self.jacobian
+        of_weights = -step_size * sign * rows
+        return rows, of_weights if self.weights.size > 1 else np.sum(of_weights, axis=1, keepdims=True)

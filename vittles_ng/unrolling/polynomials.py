@@ -11,13 +11,21 @@ the exponent -t, which would be an error that grows.)
 
 import numpy as np
 
-from ..errors import NonFiniteError, OperandError, ShapeError
-from .methods import Chebyshev, GradientDescent, Method
+from ..errors import DivergenceError, NonFiniteError, OperandError, ShapeError
+from .methods import Chebyshev, GradientDescent, Method, check_n_iterations, checked_interval
 
-__all__ = ["gradient_descent_peak", "residual_polynomials", "worst_case_factors"]
+__all__ = ["check_linear", "gradient_descent_peak", "residual_polynomials", "worst_case_factors"]
 
 #: Points of the grid for each degree of the polynomials; the maximum is over by 1 / cos(pi / 16), 2%, at most.
 _POINTS_PER_DEGREE = 8
+
+
+def check_linear(method):
+    """Raise unless a method has residual polynomials: it is one of these, and has no penalty."""
+    if not isinstance(method, Method):
+        raise TypeError(f"method is a {type(method).__name__}: GradientDescent, HeavyBall or Chebyshev is needed.")
+    if method.penalty is not None:
+        raise OperandError("a method with a penalty is not linear in the input and has no residual polynomials.")
 
 
 def residual_polynomials(method, eigenvalues, n_iterations):
@@ -39,6 +47,8 @@ def residual_polynomials(method, eigenvalues, n_iterations):
     ------
     OperandError
         Proximal gradient is not linear and has no residual polynomials.
+    DivergenceError
+        They overflow: the method diverges for one of the eigenvalues.
 
     References
     ----------
@@ -51,10 +61,7 @@ def residual_polynomials(method, eigenvalues, n_iterations):
     >>> values[3], derivatives[3]  # (1 - h lambda)^3, -3 h (1 - h lambda)^2
     (array([ 0.125, -1.   ]), array([-0.375, -1.5  ]))
     """
-    if not isinstance(method, Method):
-        raise TypeError(f"method is a {type(method).__name__}: GradientDescent, HeavyBall or Chebyshev is needed.")
-    if method.penalty is not None:
-        raise OperandError("a method with a penalty is not linear in the input and has no residual polynomials.")
+    check_linear(method)
     eigenvalues = np.array(eigenvalues, dtype=np.float64)
     if eigenvalues.ndim != 1:
         raise ShapeError(f"eigenvalues have shape {eigenvalues.shape}: (n,) is needed.")
@@ -63,12 +70,20 @@ def residual_polynomials(method, eigenvalues, n_iterations):
     step_sizes, momenta = method.coefficients(n_iterations)
     values, derivatives = np.zeros((2, n_iterations + 1, len(eigenvalues)))
     values[0] = 1.0
-    for t, (h, m) in enumerate(zip(step_sizes, momenta, strict=True)):
-        values[t + 1] = values[t] - h * eigenvalues * values[t]
-        derivatives[t + 1] = derivatives[t] - h * (values[t] + eigenvalues * derivatives[t])
-        if m:
-            values[t + 1] += m * (values[t] - values[t - 1])
-            derivatives[t + 1] += m * (derivatives[t] - derivatives[t - 1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        for t, (h, m) in enumerate(zip(step_sizes, momenta, strict=True)):
+            values[t + 1] = values[t] - h * eigenvalues * values[t]
+            derivatives[t + 1] = derivatives[t] - h * (values[t] + eigenvalues * derivatives[t])
+            if m:
+                values[t + 1] += m * (values[t] - values[t - 1])
+                derivatives[t + 1] += m * (derivatives[t] - derivatives[t - 1])
+    is_finite = np.isfinite(values) & np.isfinite(derivatives)
+    if not np.all(is_finite):
+        at, i = np.argwhere(~is_finite)[0]
+        raise DivergenceError(
+            f"{method!r} diverges for the eigenvalue {eigenvalues[i]:.3g}: its residual polynomial overflows at "
+            f"iteration {at}: reduce the step size, or ask for fewer iterations."
+        )
     return values, derivatives
 
 
@@ -120,10 +135,10 @@ def worst_case_factors(method, smallest, largest, n_iterations):
     >>> print(of_start, of_gradient)
     [1.   1.   1.25 1.  ] [0.    0.5   0.5   0.375]
     """
-    if not 0.0 < smallest <= largest < np.inf:
-        raise ValueError(f"the eigenvalues from {smallest} to {largest} are no interval of positive numbers.")
-    if isinstance(method, Method):
-        method.check_spectrum(largest)
+    check_linear(method)
+    check_n_iterations(n_iterations)
+    smallest, largest = checked_interval(smallest, largest)
+    method.check_spectrum(largest)
     if isinstance(method, GradientDescent):
         return _at_ends(method, smallest, largest, n_iterations)
     is_own = isinstance(method, Chebyshev) and (method.smallest, method.largest) == (smallest, largest)
@@ -175,10 +190,12 @@ def gradient_descent_peak(step_size, eigenvalue):
     ------
     DivergenceError
         Gradient descent diverges, ``h lambda >= 2``.
+    ValueError
+        The step size or the eigenvalue is not a positive number.
 
     Examples
     --------
-    >>> from vittles_ng.unrolling.polynomials import gradient_descent_peak
+    >>> from vittles_ng.unrolling import gradient_descent_peak
     >>> round(gradient_descent_peak(1.98, 1.0), 2), gradient_descent_peak(1.0, 1.0)
     (49.99, 0.0)
     """

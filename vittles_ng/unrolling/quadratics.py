@@ -15,11 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import NotCommutingError, NotPositiveDefiniteError, NotQuadraticError
-from ..memory import OF_MEMORY, check_size, memory_limit
 from .forward import check_dependence, checked_jacobian
 from .iteration import Iteration
 from .methods import GradientDescent
-from .polynomials import residual_polynomials, worst_case_factors
+from .polynomials import check_linear, residual_polynomials, worst_case_factors
 
 __all__ = ["InitialRise", "QuadraticUnrolling", "StepSizeTradeOff"]
 
@@ -34,7 +33,7 @@ class InitialRise:
     Attributes
     ----------
     iteration : int
-        Where the error is largest; 0 where it does not rise.
+        Where the error is largest; 0 where it does not rise. The last one that was asked for if it still rises there.
     height : float
         The error there, relative to that at iteration 0; infinite where that is zero.
     recovered : int or None
@@ -113,7 +112,9 @@ class QuadraticUnrolling:
 
     Notes
     -----
-    Takes ``n_input + 4`` passes over the objective's second derivatives, and one eigendecomposition.
+    Takes four recordings of the objective's gradient, ``n_input`` products with its second derivatives, as many series
+    of order 2 for every hyper, and one eigendecomposition. Whether the objective is quadratic is looked at at the
+    minimum, at a random point near the start, and at one as far from it as the minimum.
 
     Examples
     --------
@@ -140,8 +141,6 @@ class QuadraticUnrolling:
         check_dependence(start, None)
         hessian = start.hessian()
         hessian = 0.5 * (hessian + hessian.T)
-        mixed, slopes = _mixed_derivatives(iteration, start)
-        _check_quadratic(iteration, start.gradient, hessian, mixed, slopes)
         self.eigenvalues, self.eigenvectors = np.linalg.eigh(hessian)
         smallest, largest = self.eigenvalues[0], self.eigenvalues[-1]
         if not smallest > len(z0) * np.finfo(float).eps * max(largest, 0.0):
@@ -149,10 +148,13 @@ class QuadraticUnrolling:
                 f"the Hessian's eigenvalues go from {smallest:.3g} to {largest:.3g}: there is no one minimum; add a "
                 "penalty."
             )
-        self.commutator_norm = _check_commuting(hessian, slopes, commutator_tol)
         way = -self._of_eigenvalues(1.0 / self.eigenvalues, start.gradient[:, None])[:, 0]
         self.solution = z0 + way
-        at_solution = mixed + np.einsum("i,jik->jk", way, slopes)
+        far = 1.0 + np.max(np.abs(z0)) + np.max(np.abs(way))
+        mixed, slopes = start.pushed(np.zeros(shape)), start.hessian_slopes(far)
+        _check_quadratic(iteration, start.gradient, hessian, mixed, slopes, way)
+        self.commutator_norm = _check_commuting(hessian, slopes, commutator_tol)
+        at_solution = mixed + np.tensordot(slopes, way, (1, 0))
         self.solution_jacobian = -self._of_eigenvalues(1.0 / self.eigenvalues, at_solution)
         # both in the basis of the eigenvectors
         self._start_error = self.eigenvectors.T @ (jacobian0 - self.solution_jacobian)
@@ -177,6 +179,7 @@ class QuadraticUnrolling:
         return np.linalg.norm(self._errors(method, n_iterations), axis=(1, 2))
 
     def _errors(self, method, n_iterations):
+        check_linear(method)
         method.check_spectrum(self.eigenvalues[-1])
         values, derivatives = residual_polynomials(method, self.eigenvalues, n_iterations)
         of_start = values - self.eigenvalues * derivatives
@@ -218,6 +221,11 @@ class QuadraticUnrolling:
         """Where and how high the error of the Jacobian rises, among so many iterations.
 
         Known from the eigenvalues and the error's parts along their eigenvectors, without any iteration.
+
+        Parameters
+        ----------
+        method : GradientDescent, HeavyBall or Chebyshev
+        n_iterations : int
 
         Returns
         -------
@@ -269,38 +277,19 @@ def _ratio(value, start):
     return np.inf if value > 0.0 else 1.0
 
 
-def _mixed_derivatives(iteration, start):
-    """``B(z_0)`` and its slope in z, which is dH/dx: (n_input, n_hyper) and (n_input, n_input, n_hyper)."""
-    n, n_hyper = iteration.n_input, iteration.n_hyper
-    remedy = "take fewer hypers at a time"
-    check_size(8 * n * n * n_hyper, f"dH/dx of {n} inputs and {n_hyper} hypers", memory_limit(), OF_MEMORY, remedy)
-    none = np.zeros((n, n_hyper))
-    mixed, slopes = start.pushed(none), np.empty((n, n, n_hyper))
-    for i in range(n):
-        z = np.array(iteration.z0)
-        z[i] += 1.0 + abs(z[i])  # not lost beside z
-        slopes[:, i] = (iteration.second_derivatives(z).pushed(none) - mixed) / (z[i] - iteration.z0[i])
-    return mixed, slopes
-
-
-def _check_quadratic(iteration, gradient, hessian, mixed, slopes):
+def _check_quadratic(iteration, gradient, hessian, mixed, slopes, to_minimum):
     """The gradient, and its derivative in the hyper, must be affine in the input."""
     z0, none = iteration.z0, np.zeros(mixed.shape)
-    rng = np.random.default_rng(0)
-    for _ in range(2):
-        way = rng.standard_normal(len(z0)) * (1.0 + np.abs(z0))
+    random = np.random.default_rng(0).standard_normal((2, len(z0)))
+    for way in (random[0] * (1.0 + np.abs(z0)), to_minimum, random[1] * np.max(np.abs(to_minimum))):
         there = iteration.second_derivatives(z0 + way)
-        of_input = hessian @ way
-        of_hyper = np.einsum("i,jik->jk", way, slopes)
-        for found, start, change in (
-            (there.gradient, gradient, of_input),
-            (there.pushed(none), mixed, of_hyper),
-        ):
-            scale = np.max(np.abs(start)) + np.max(np.abs(change))
+        for found, start, slope in ((there.gradient, gradient, hessian), (there.pushed(none), mixed, slopes)):
+            change = np.tensordot(slope, way, (1, 0))
+            scale = np.max(np.abs(start)) + np.max(np.tensordot(np.abs(slope), np.abs(z0) + np.abs(way), (1, 0)))
             gap = np.max(np.abs(found - start - change))
             if gap > _NOT_QUADRATIC * scale:
                 raise NotQuadraticError(
-                    f"the objective is not quadratic in the input: at a random point its derivatives are off by "
+                    f"the objective is not quadratic in the input: at another point its derivatives are off by "
                     f"{gap / scale:.1e} of their size; measure with unroll_forward instead."
                 )
 
@@ -314,7 +303,7 @@ def _check_commuting(hessian, slopes, tol):
         norm = np.linalg.norm(slope)
         if norm > 0.0:
             worst = max(worst, float(np.linalg.norm(product - hessian @ slope) / (norm * size)))
-    if worst > tol:
+    if not worst <= tol:
         raise NotCommutingError(
             f"the Hessian H does not commute with its derivative A in the hyper, |A H - H A| / (|A| |H|) = {worst:.1e}"
             f" > commutator_tol {tol:.1e}: the error of the Jacobian is no polynomial of H (it is for a ridge penalty, "

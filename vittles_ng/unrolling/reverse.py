@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import NonFiniteError, ShapeError
+from ..errors import ShapeError
+from ..memory import OF_MEMORY, check_size, memory_limit
 from ..taylor.tracing import traced_code
 from .checkpoints import reversed_states
 from .forward import check_dependence, checked_jacobian
-from .iteration import Growth, Iteration
+from .iteration import Growth, Iteration, real_array
 
 __all__ = ["UnrolledGradient", "unroll_reverse"]
 
@@ -39,7 +40,7 @@ class UnrolledGradient:
     peak_states : int
         States held at one time.
     memory_bytes : int
-        What they take.
+        What they take; at most so many where checkpoints are neighbours, which share an iterate.
     """
 
     gradient: np.ndarray
@@ -80,6 +81,8 @@ def unroll_reverse(
         As in :func:`unroll_forward`.
     ShapeError
         The adjoint has another shape.
+    SizeError
+        The states would not fit in memory.
 
     References
     ----------
@@ -98,6 +101,11 @@ def unroll_reverse(
     """
     _check_checkpoints(n_checkpoints)
     iteration = Iteration(objective, input_val0, hyper_val0, method, n_iterations)
+    limit = max(n_iterations, 1)
+    if n_checkpoints is not None:
+        limit = min(limit, n_checkpoints)
+    n_bytes, what = _state_bytes(iteration, limit), f"the set of {limit} iterates"
+    check_size(n_bytes, what, memory_limit(), OF_MEMORY, f"pass n_checkpoints={min(limit, 20)}")
     if jacobian0 is not None:
         jacobian0 = checked_jacobian(jacobian0, (iteration.n_input, iteration.n_hyper), "jacobian0")
     if not callable(adjoint):
@@ -113,8 +121,7 @@ def unroll_reverse(
         return iteration.step(t, state, gradient)
 
     growth = Growth(iteration)
-    state0, limit = iteration.state0, n_checkpoints or max(n_iterations, 1)
-    for t, state, n_held in reversed_states(state0, advance, n_iterations, limit):
+    for t, state, n_held in reversed_states(iteration.state0, advance, n_iterations, limit):
         peak_states = max(peak_states, n_held)
         derivatives = iteration.second_derivatives(state[0], transposed=True)
         if backward is None:
@@ -127,15 +134,24 @@ def unroll_reverse(
     if backward is None:
         last = iteration.z0
         backward = _Backward(iteration, adjoint, last)
-    gradient = backward.of_hyper if jacobian0 is None else backward.of_hyper + backward.adjoint @ jacobian0
+    gradient = backward.gradient()
+    if jacobian0 is not None:
+        gradient += backward.adjoint @ jacobian0
     return UnrolledGradient(
         gradient=gradient if backward.is_batch else gradient[0],
         input_val=np.array(last),
         n_gradients=n_forward + n_iterations + (1 if n_iterations else 0),
         n_products=n_iterations * len(backward.adjoint),
         peak_states=peak_states,
-        memory_bytes=peak_states * iteration.state_bytes,
+        memory_bytes=_state_bytes(iteration, peak_states),
     )
+
+
+def _state_bytes(iteration, n_states):
+    """Bytes of states held: where all are, each shares its iterate before with the next one."""
+    if n_states >= iteration.n_iterations:
+        return 8 * iteration.n_input * n_states
+    return n_states * iteration.state_bytes
 
 
 class _Backward:
@@ -147,7 +163,8 @@ class _Backward:
             with traced_code():
                 adjoint = adjoint(np.array(last))
         self.adjoint, self.is_batch = _rows(adjoint, iteration.n_input)
-        self.of_hyper = np.zeros((len(self.adjoint), iteration.n_hyper))
+        self._of_hyper = np.zeros((len(self.adjoint), iteration.n_hyper))
+        self._of_weights = 0.0  # of the penalty, summed over the iterations: one product with their Jacobian at the end
         self._carried = None  # what the step after, through its momentum, adds
 
     def step(self, t, state, derivatives):
@@ -155,11 +172,11 @@ class _Backward:
         h, m, rows = iteration.step_sizes[t], iteration.momenta[t], self.adjoint
         if iteration.penalty is not None:
             v = iteration.before_threshold(t, state, derivatives.gradient)
-            rows, of_penalty = iteration.penalty.pulled(rows, iteration.penalty.signs(v, h, t), h)
-            if of_penalty is not None:
-                self.of_hyper += of_penalty
+            rows, of_weights = iteration.penalty.pulled(rows, iteration.penalty.signs(v, h, t), h)
+            if of_weights is not None:
+                self._of_weights = self._of_weights + of_weights
         of_input, of_hyper = derivatives.pulled(rows)
-        self.of_hyper -= h * of_hyper
+        self._of_hyper -= h * of_hyper
         before = rows - h * of_input
         if m:
             before += m * rows
@@ -168,14 +185,19 @@ class _Backward:
         self._carried = -m * rows if m else None
         self.adjoint = before
 
+    def gradient(self):
+        """Adjoints of the hyper, (n_rows, n_hyper), that of the first iterate's dependence on it left out."""
+        penalty = self._iteration.penalty
+        if penalty is None or not penalty.depends_on_hyper or np.ndim(self._of_weights) == 0:
+            return self._of_hyper
+        return self._of_hyper + penalty.of_hyper(self._of_weights)
+
 
 def _rows(value, n_input):
     """An adjoint as rows, a copy, and whether there are several."""
-    rows = np.array(value, dtype=np.float64)
+    rows = real_array(value, "the adjoint")
     if rows.ndim not in (1, 2) or rows.shape[-1] != n_input:
         raise ShapeError(f"the adjoint has shape {rows.shape}: ({n_input},) or (n_rows, {n_input}) is needed.")
-    if not np.all(np.isfinite(rows)):
-        raise NonFiniteError(f"{np.sum(~np.isfinite(rows))} elements of the adjoint are NaN or infinite.")
     return (rows if rows.ndim == 2 else rows[None, :]), rows.ndim == 2
 
 
