@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import autograd.numpy as anp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -9,10 +10,13 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from vittles_ng import plots
+from vittles_ng.errors import ShapeError
+from vittles_ng.minimum_gradients import Comparison
 from vittles_ng.report.coefficients import Coefficient
 from vittles_ng.report.influence import Influential
 from vittles_ng.report.reversals import Reversal
 from vittles_ng.report.table import Line
+from vittles_ng.unrolling import Chebyshev, GradientDescent, HeavyBall, QuadraticUnrolling, StepSizeTradeOff
 
 ORDERS = [1, 2, 3]
 ERRORS = np.array([[1e-1, 0.5], [1e-3, 0.9], [0.0, 2.0]])
@@ -42,6 +46,32 @@ REVERSALS = [
     Reversal("income", "significance gained", -1.0, False, 25, 0.25, -1.0, -1.1, "additive", 1, [], [], ""),
 ]
 
+SCALES = np.array([1.0, 10.0])
+QUADRATIC = QuadraticUnrolling(
+    lambda z, x: 0.5 * anp.sum(SCALES * (z - np.array([1.0, 20.0])) ** 2) + 0.5 * x[0] * anp.sum(z**2),
+    np.zeros(2),
+    np.array([0.01]),
+)
+FAST, SHORT = GradientDescent.fastest(1.01, 10.01), GradientDescent.short(10.01)
+TRADE_OFF = StepSizeTradeOff(
+    step_sizes=np.array([0.4, 0.1, 0.3, 0.2]),
+    rates=np.array([0.9, 0.1, 0.01, 0.1]),
+    peaks=np.array([9, 0, 4, 0]),
+    heights=np.array([8.0, 1.0, 1.5, 1.0]),
+    final_errors=np.ones(4),
+)
+
+
+def comparison(of_input, at, floor=1e-14):
+    """One with the errors e, 5 e^2 and e^2 / 2 exactly."""
+    errors = {"analytic": 1.0 * of_input, "automatic": 5.0 * of_input**2, "implicit": 0.5 * of_input**2}
+    nothing = dict.fromkeys(errors)
+    rounding = dict.fromkeys([*errors, "input"], floor)
+    return Comparison(at, of_input, of_input, errors, nothing, nothing, nothing, None, None, rounding)
+
+
+EXPONENTIAL = comparison(10.0 ** (-0.25 * np.arange(41)), np.arange(41))
+
 
 def empty_axes():
     return Figure().subplots()
@@ -67,8 +97,23 @@ def curves(ax, style="-"):
         lambda ax: plots.plot_intervals(COEFFICIENTS, ax=ax),
         lambda ax: plots.plot_influence(np.array([0.2, 0.1, 0.4]), INFLUENTIAL, ax=ax),
         lambda ax: plots.plot_reversals(REVERSALS, 100, ax=ax),
+        lambda ax: plots.plot_unrolling(QUADRATIC, FAST, 30, ax=ax),
+        lambda ax: plots.plot_step_sizes(TRADE_OFF, ax=ax),
+        lambda ax: plots.plot_gradient_errors(EXPONENTIAL, ax=ax),
     ],
-    ids=["errors", "coefficients", "path", "orders", "penalties", "intervals", "influence", "reversals"],
+    ids=[
+        "errors",
+        "coefficients",
+        "path",
+        "orders",
+        "penalties",
+        "intervals",
+        "influence",
+        "reversals",
+        "unrolling",
+        "step sizes",
+        "gradient errors",
+    ],
 )
 def test_each_takes_and_returns_axes(draw):
     ax = empty_axes()
@@ -298,3 +343,145 @@ def test_no_reversal_at_all():
     ax.figure.canvas.draw()
     assert ax.get_legend() is None
     assert [text.get_text() for text in ax.texts] == ["no set found", "10 %", "all"]
+
+
+def drawn(ax):
+    """Curves by the names that the legend has for them."""
+    return {line.get_label(): line for line in ax.lines}
+
+
+def gradient_descent_errors(n_iterations):
+    """Of the Jacobian, by its recurrence: the Hessian is diag(scales) + x, the mixed derivative the iterate."""
+    hessian, z, jacobian = SCALES + 0.01, np.zeros(2), np.zeros(2)
+    solution = SCALES * np.array([1.0, 20.0]) / hessian
+    errors = [np.linalg.norm(jacobian + solution / hessian)]
+    for _ in range(n_iterations):
+        jacobian = jacobian - FAST.step_size * (hessian * jacobian + z)
+        z = z - FAST.step_size * hessian * (z - solution)
+        errors.append(np.linalg.norm(jacobian + solution / hessian))
+    return np.array(errors)
+
+
+def test_predicted_and_measured_errors_of_an_unrolled_jacobian():
+    measured = gradient_descent_errors(30)
+    ax = plots.plot_unrolling(QUADRATIC, FAST, 30, measured, empty_axes())
+    peak = "predicted peak: iteration 5, 3.3 times the start"
+    assert legend(ax) == ["worst-case bound", "predicted", "measured", peak]
+    lines = drawn(ax)
+    np.testing.assert_allclose(lines["predicted"].get_ydata(), measured, rtol=1e-9)
+    np.testing.assert_array_equal(lines["measured"].get_ydata(), measured)
+    np.testing.assert_array_equal(lines["predicted"].get_xdata(), np.arange(31))
+    assert np.all(lines["worst-case bound"].get_ydata() >= measured * (1 - 1e-12))
+    assert lines[peak].get_xdata() == [np.argmax(measured)]
+    np.testing.assert_allclose(lines[peak].get_ydata(), np.max(measured))
+    assert ax.get_yscale() == "log"
+
+
+@pytest.mark.parametrize("method", [HeavyBall.fastest(1.01, 10.01), Chebyshev(1.01, 10.01)])
+def test_the_peak_is_marked_on_the_predicted_curve(method):
+    lines = drawn(plots.plot_unrolling(QUADRATIC, method, 30, ax=empty_axes()))
+    (peak,) = [line for name, line in lines.items() if name.startswith("predicted peak")]
+    heights = lines["predicted"].get_ydata()
+    assert (peak.get_xdata()[0], peak.get_ydata()[0]) == (np.argmax(heights), np.max(heights))
+    assert "measured" not in lines
+
+
+def test_an_unrolling_that_does_not_rise_has_no_peak():
+    assert legend(plots.plot_unrolling(QUADRATIC, SHORT, 30, ax=empty_axes())) == ["worst-case bound", "predicted"]
+
+
+@pytest.mark.parametrize("n_iterations", [0, 1])
+def test_an_unrolling_of_hardly_any_iteration(n_iterations):
+    ax = plots.plot_unrolling(QUADRATIC, SHORT, n_iterations, np.ones(n_iterations + 1), empty_axes())
+    ax.figure.canvas.draw()
+    assert len(drawn(ax)["predicted"].get_xdata()) == n_iterations + 1
+
+
+@pytest.mark.parametrize("measured", [np.ones(30), np.ones((31, 1)), 1.0])
+def test_measured_errors_that_do_not_match_the_iterations(measured):
+    with pytest.raises(ShapeError, match=r"\(31,\) is needed"):
+        plots.plot_unrolling(QUADRATIC, FAST, 30, measured, empty_axes())
+
+
+def test_step_sizes_in_their_order():
+    ax = plots.plot_step_sizes(TRADE_OFF, empty_axes())
+    assert legend(ax) == ["longest step of no rise: 0.2", "best rate in the end: 0.3"]
+    (curve,) = curves(ax)
+    np.testing.assert_allclose(curve.get_xdata(), [1.0, 1.0, 0.5, -1 / np.log10(0.9)])
+    np.testing.assert_array_equal(curve.get_ydata(), [1.0, 1.0, 1.5, 8.0])
+    marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_label() in legend(ax)]
+    np.testing.assert_allclose(marks, [(1.0, 1.0), (0.5, 1.5)])
+    assert [text.get_text() for text in ax.texts] == ["0.1", "0.4"]
+
+
+@pytest.mark.parametrize(
+    ("heights", "names"),
+    [([2.0, np.inf, 3.0, 1.5], ["best rate in the end: 0.3"]), ([np.inf] * 4, None)],
+    ids=["all rise", "none finite"],
+)
+def test_step_sizes_of_which_none_is_without_a_rise(heights, names):
+    ax = plots.plot_step_sizes(SimpleNamespace(**{**vars(TRADE_OFF), "heights": np.array(heights)}), empty_axes())
+    ax.figure.canvas.draw()
+    assert np.all(np.isfinite(ax.lines[0].get_ydata()))
+    assert (ax.get_legend() and legend(ax)) == names
+
+
+def test_gradients_of_a_minimum_with_the_exponents_of_the_theory():
+    ax = plots.plot_gradient_errors(EXPONENTIAL, ax=empty_axes())
+    assert legend(ax) == ["analytic (1.00)", "automatic (2.00)", "implicit (2.00)", "theory: 1, 2, 2", "rounding"]
+    assert ax.get_legend().get_title().get_text() == "rate (iterates: 1)"
+    for line, theory, error in zip(curves(ax), curves(ax, "--"), EXPONENTIAL.errors.values(), strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), error)
+        over = error > 1e-14  # here the errors are multiples of powers of the input's: the theory's lines
+        np.testing.assert_allclose(theory.get_ydata()[over], error[over], rtol=1e-9)
+        assert np.isnan(theory.get_ydata()[~over]).all()
+    (shade,) = ax.patches
+    assert shade.get_y() + shade.get_height() == pytest.approx(1e-14)
+    assert ax.get_ylim()[1] < 100
+
+
+def test_gradients_against_the_error_of_the_input():
+    ax = plots.plot_gradient_errors(EXPONENTIAL, "input", ax=empty_axes())
+    assert ax.get_legend().get_title().get_text().startswith("order")
+    np.testing.assert_array_equal(curves(ax)[0].get_xdata(), EXPONENTIAL.input_errors)
+    left, right = ax.get_xlim()
+    assert left > right and ax.get_xscale() == "log"
+
+
+def test_gradients_along_stochastic_gradient_descent():
+    t = np.arange(0, 101, 5)
+    run = comparison(np.maximum(t, 1.0) ** -0.5, t)
+    ax = plots.plot_gradient_errors(run, "log iterations", ax=empty_axes())
+    assert ax.get_xscale() == "log"
+    np.testing.assert_array_equal(curves(ax)[0].get_xdata(), t[1:])  # 0 has no place
+    assert legend(ax)[:3] == ["analytic (1.00)", "automatic (2.00)", "implicit (2.00)"]
+    assert "rounding" not in legend(ax)  # far below
+
+
+def test_exponents_between_two_iterations():
+    t = np.arange(41)
+    slowing = comparison(10.0 ** (-0.25 * np.minimum(t, 20) - 0.05 * np.maximum(t - 20, 0)), t)
+    slowing.errors["analytic"][:] = 10.0 ** (-0.25 * t)  # the iterates' rate at first, five times that later
+    early = plots.plot_gradient_errors(slowing, first=0, last=20, ax=empty_axes())
+    late = plots.plot_gradient_errors(slowing, first=20, ax=empty_axes())
+    assert (legend(early)[0], legend(late)[0]) == ("analytic (1.00)", "analytic (5.00)")
+    np.testing.assert_allclose(curves(early, "--")[0].get_ydata()[:21], slowing.errors["analytic"][:21])
+    assert curves(late, "--")[0].get_ydata()[20] < 0.2 * slowing.errors["analytic"][20]
+
+
+def test_few_errors_have_curves_and_no_exponents():
+    ax = plots.plot_gradient_errors(comparison(np.array([1.0, 0.1]), np.arange(2)), ax=empty_axes())
+    assert legend(ax)[:3] == ["analytic", "automatic", "implicit"]
+
+
+@pytest.mark.parametrize("n", [1, 5])
+@pytest.mark.parametrize("against", ["iterations", "log iterations", "input"])
+def test_errors_of_zero_are_drawn_empty(n, against):
+    ax = plots.plot_gradient_errors(comparison(np.zeros(n), np.arange(n)), against, ax=empty_axes())
+    ax.figure.canvas.draw()
+    assert all(np.isnan(line.get_ydata()).all() for line in ax.lines)
+
+
+def test_an_unknown_abscissa_is_refused():
+    with pytest.raises(ValueError, match="against='time'"):
+        plots.plot_gradient_errors(EXPONENTIAL, "time", ax=empty_axes())

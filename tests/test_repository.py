@@ -22,7 +22,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 METHODS = (types.FunctionType, property, classmethod, staticmethod)
 DOCUMENTS_WITH_CODE = [
     "README.rst",
-    *(f"docs/{name}.rst" for name in ("extending", "hierarchical", "jackknife", "migration", "sparse")),
+    *(f"docs/{name}.rst" for name in ("extending", "gradients", "hierarchical", "jackknife", "migration", "sparse")),
 ]
 
 TOP_LEVEL = {
