@@ -6,9 +6,11 @@ derivatives counted as two.
 
 import argparse
 import time
+import tracemalloc
 
 import autograd.numpy as anp
 import numpy as np
+from autograd import grad
 
 from vittles_ng.minimum_gradients import (
     Accelerated,
@@ -45,16 +47,19 @@ def logistic(n_obs, n_input, penalty):
     return objective, start, x, largest
 
 
-def copies(n_copies, n_obs=20, penalty=0.1, n_repeats=5):
+def copies(n_copies, n_obs=20, penalty=0.3, n_repeats=100):
     """Copies of a logistic regression side by side, each with its own order of the observations and its own penalty.
 
     An iteration of stochastic gradient descent moves all of them, and the norms of errors are root sums of squares.
+    They draw the same index together: so many repeats that they seldom do so twice, which would make them alike.
     """
     rows = data(n_obs, 2)
     orders = np.random.default_rng(0).permuted(np.tile(np.arange(n_obs), (n_copies, n_repeats)), axis=1)
 
     def objective(z, x, indices):
-        margins = anp.sum(rows[orders[:, indices]] * z[:, None, :], axis=2)
+        # all repeats together are the observations themselves
+        drawn = rows[None] if len(indices) == n_obs * n_repeats else rows[orders[:, indices]]
+        margins = anp.sum(drawn * z[:, None, :], axis=2)
         losses = anp.mean(anp.logaddexp(0.0, -margins), axis=1)
         return anp.sum(losses + 0.5 * anp.exp(x) * anp.sum(z**2, axis=1))
 
@@ -90,14 +95,13 @@ def print_exponential(penalty):
 
 
 def print_powers(n_copies, n_runs, n_iterations):
-    """Powers of t of the estimators along stochastic gradient descent."""
+    """Powers of t of the estimators along stochastic gradient descent, one observation a step."""
     objective, start, x, n_obs = copies(n_copies)
-    first = n_iterations // 10
-    at = np.unique(np.geomspace(first, n_iterations, 12).astype(int))
     print(f"\nstochastic gradient descent, {n_copies * n_runs} runs: powers of t in units of half that of the steps")
     print(f"{'steps':18s} {'iterates':>9s}" + "".join(f"{name:>11s}" for name in ESTIMATORS))
-    for power, step_size, delay in ((1.0, 4.0, 10.0), (0.75, 4.0, 4.0)):
-        method = StochasticGradientDescent(step_size, n_obs, power, delay, batch_size=4)
+    for power, step_size, first in ((1.0, 2.0, n_iterations // 50), (0.75, 1.0, n_iterations // 20)):
+        at = np.unique(np.geomspace(first, n_iterations, 12).astype(int))
+        method = StochasticGradientDescent(step_size, n_obs, power, delay=4.0)
         run = compare(objective, start, x, method, n_iterations, at=at, n_runs=n_runs)
         powers = run.rates("log iterations", first=first)
         shown = [2.0 * powers[key] / power for key in ("input", *ESTIMATORS)]
@@ -130,10 +134,26 @@ def print_costs(penalty):
         print(f"{n_input:8d}" + "".join(f"{cell:>24s}" for cell in cells))
 
 
+def measured(run, n_times=5):
+    """The result of a call, its median seconds, and the most bytes that it held at one time."""
+    run()
+    times = []
+    for _ in range(n_times):
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    tracemalloc.start()
+    result = run()
+    n_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return result, np.median(times), n_bytes
+
+
 def print_times(penalty):
-    """Seconds of one call, in units of one gradient of the objective in autograd."""
+    """Cost as counted, and the time that it takes, both in gradients by autograd."""
     objective, start, x, largest = logistic(2000, 20, penalty)
     method, n_iterations = GradientDescent(1.0 / largest), 20
+    both = grad(objective, (0, 1))
     runs = {
         "analytic": lambda: analytic_gradient(objective, start, x),
         "implicit": lambda: implicit_gradient(objective, start, x),
@@ -141,32 +161,47 @@ def print_times(penalty):
         "automatic, reverse": lambda: automatic_gradient(objective, start, x, method, n_iterations),
         "automatic, forward": lambda: automatic_gradient(objective, start, x, method, n_iterations, mode="forward"),
     }
-    print(
-        f"\ntime of one estimate, in units of the analytic one (2000 x 20; {n_iterations} iterations where automatic)"
-    )
-    seconds = {}
+    _, unit, _ = measured(lambda: both(start, x), 50)
+    print(f"\none estimate, 2000 x 20; {n_iterations} iterations where automatic; in gradients by autograd")
+    print(f"{'':20s} {'counted':>9s} {'time':>9s}")
     for name, run in runs.items():
-        run()
-        times = []
-        for _ in range(5):
-            began = time.perf_counter()
-            run()
-            times.append(time.perf_counter() - began)
-        seconds[name] = np.median(times)
-    for name, value in seconds.items():
-        print(f"{name:20s} {value / seconds['analytic']:8.1f}")
+        result, seconds, _ = measured(run)
+        print(f"{name:20s} {result.cost:9.0f} {seconds / unit:9.1f}")
+
+
+def print_memory():
+    """Bytes counted beside those measured, both over the analytic estimate's, where there are many inputs."""
+    objective, start, x, largest = logistic(20, 600, 0.02)
+    hyper = x[:1]
+    shared = lambda z, one: objective(z, one * anp.ones(600))  # noqa: E731
+    gd, ball = GradientDescent(1.0 / largest), HeavyBall(1.0 / largest, 0.5)
+    runs = {
+        "implicit": lambda: implicit_gradient(shared, start, hyper),
+        "reverse, 100 of gradient descent": lambda: automatic_gradient(shared, start, hyper, gd, 100),
+        "reverse, 100 of heavy ball": lambda: automatic_gradient(shared, start, hyper, ball, 100),
+        "the same, 10 checkpoints": lambda: automatic_gradient(shared, start, hyper, ball, 100, n_checkpoints=10),
+        "forward, 100 of heavy ball": lambda: automatic_gradient(shared, start, hyper, ball, 100, mode="forward"),
+    }
+    least, _, least_bytes = measured(lambda: analytic_gradient(shared, start, hyper), 1)
+    print("\nmemory over that of the analytic estimate, 20 x 600, one hyper, MB")
+    print(f"{'':34s} {'counted':>9s} {'measured':>9s}")
+    for name, run in runs.items():
+        result, _, n_bytes = measured(run, 1)
+        shown = (result.memory_bytes - least.memory_bytes) / 1e6, (n_bytes - least_bytes) / 1e6
+        print(f"{name:34s}" + "".join(f"{value:10.2f}" for value in shown))
 
 
 def main(argv=None):
     """Print rates, powers, costs and times."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.minimum_gradients")
-    parser.add_argument("--runs", type=int, default=8, help="times 64 runs of stochastic gradient descent")
+    parser.add_argument("--runs", type=int, default=3, help="times 160 runs of stochastic gradient descent")
     parser.add_argument("--iterations", type=int, default=1000, help="of stochastic gradient descent")
     arguments = parser.parse_args(argv)
     print_exponential(0.02)
-    print_powers(64, arguments.runs, arguments.iterations)
+    print_powers(160, arguments.runs, arguments.iterations)
     print_costs(0.02)
     print_times(0.02)
+    print_memory()
 
 
 if __name__ == "__main__":

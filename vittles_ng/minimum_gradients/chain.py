@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 
-from ..errors import IndependentError, NonFiniteError, ShapeError
+from ..errors import DivergenceError, IndependentError, NonFiniteError, ShapeError
 from ..problem import Equation
 from ..taylor.tracing import traced_code
 from ..unrolling.checkpoints import reversed_states
@@ -13,8 +13,13 @@ from ..unrolling.methods import check_n_iterations
 from .methods import Newton, StochasticGradientDescent, check_method, linear_coefficients
 from .steps import Derivatives, GradientStep, NewtonStep
 
-__all__ = ["Chain", "checked_derivatives"]
+__all__ = ["FACTOR_BYTES", "Chain", "checked_derivatives"]
 
+#: Bytes, times n_input^2, of a Hessian and of the three copies that its Cholesky factor is made by; where the factor
+#: is inverted, as small ones are, there are two more.
+FACTOR_BYTES = 32
+#: How far Newton's iterates go, in units of the first step and of the start, where they do not converge.
+_NEWTON_FAR = 1e4
 #: Batches whose gradients show how large they are at the start.
 _N_FIRST = 20
 
@@ -42,12 +47,11 @@ class Chain:
         self.is_newton = isinstance(method, Newton)
         self.is_stochastic = isinstance(method, StochasticGradientDescent)
         self._objective, self._indices, self.share = objective, None, 1.0
-        whole = objective
         if self.is_stochastic:
             everything = np.arange(method.n_obs)
             self._indices, self.share = method.indices(n_iterations), method.batch_size / method.n_obs
-            whole = lambda z, x: objective(z, x, everything)  # noqa: E731
-        self.equation = Equation(whole, input_val0, hyper_val0, is_objective=True)
+            objective = lambda z, x: self._objective(z, x, everything)  # noqa: E731
+        self.equation = Equation(objective, input_val0, hyper_val0, is_objective=True)
         self.z0 = self.equation.input.flat0
         self.n_input, self.n_hyper = self.equation.input.size, self.equation.hyper.size
         checked_derivatives(self.equation)
@@ -58,6 +62,7 @@ class Chain:
         else:
             self.step_sizes, self.momenta, self._extrapolations = linear_coefficients(method, n_iterations)
         self.has_momentum = bool(np.any(self.momenta))
+        self._first_newton = 0.0
 
     def _check_mean(self, method):
         """At the start, and beside it, since a penalty may be zero there."""
@@ -74,8 +79,17 @@ class Chain:
 
     @property
     def step_bytes(self):
-        """Bytes of Newton's Hessian and its factor."""
-        return 16 * self.n_input**2 if self.is_newton else 0
+        """Bytes of Newton's Hessian while it is factored."""
+        return FACTOR_BYTES * self.n_input**2 if self.is_newton else 0
+
+    @property
+    def draw_bytes(self):
+        """Bytes of what is drawn for an iteration."""
+        return 0 if self._indices is None else self._indices.itemsize * self._indices.shape[1]
+
+    def held_bytes(self, n_iterations, n_held):
+        """Bytes of that many states of a run; where they are all of them, each shares an iterate with the next."""
+        return n_held * (8 * self.n_input if n_held >= n_iterations else self.state_bytes)
 
     @property
     def step_products(self):
@@ -115,6 +129,12 @@ class Chain:
         """
         if growth is not None:
             growth.see(self.n_iterations, z, gradient, is_end=not self.is_stochastic)
+        way, size = np.linalg.norm(z - self.z0), max(np.linalg.norm(self.z0), self._first_newton)
+        if self.is_newton and way > _NEWTON_FAR * size:
+            raise DivergenceError(
+                f"Newton's iterates run away: after {self.n_iterations} full steps they are {way:.1e} from the start, "
+                f"and the first step was {self._first_newton:.1e}: start closer to the minimum."
+            )
 
     def states(self, growth):
         """Iterates ``z_0`` to ``z_T``."""
@@ -134,6 +154,7 @@ class Chain:
             self._see(growth, t, state, step.gradient)
             jacobian, previous = step.pushed(jacobian, previous), jacobian
             state = self._following(state, step.after())
+            del step  # before the next one's Hessian
         yield state[0], jacobian
 
     def pulled(self, growth, n_checkpoints=None):
@@ -167,6 +188,7 @@ class Chain:
                 adjoint, adjoint_previous = end.gradient, np.zeros(self.n_input)
             adjoint, adjoint_previous, of_hyper = step.pulled(adjoint, adjoint_previous)
             found += of_hyper
+            del step  # before the next one's Hessian
         return found, z, self.derivatives(z) if end is None else end, n_forward, peak
 
     def _equation(self, t):
@@ -178,14 +200,17 @@ class Chain:
 
     def _step(self, t, state, transposed=False):
         if self.is_newton:
-            return NewtonStep(self.equation, state, transposed)
+            step = NewtonStep(self.equation, state, transposed)
+            if t == 0:
+                self._first_newton = np.linalg.norm(step.after() - state[0])
+            return step
         parts = self.step_sizes[t], self.momenta[t], self._extrapolations[t]
         return GradientStep(self._equation(t), state, *parts, transposed)
 
     def _advanced(self, t, state, growth):
         """The next state, without derivatives of the step."""
         if self.is_newton:
-            return self._following(state, NewtonStep(self.equation, state).after())
+            return self._following(state, self._step(t, state).after())
         gradient = _gradient(self._equation(t), GradientStep.at(state, self._extrapolations[t]))
         self._see(growth, t, state, gradient)
         return self._following(state, GradientStep.moved(state, gradient, self.step_sizes[t], self.momenta[t]))
@@ -215,16 +240,18 @@ def checked_derivatives(equation):
 
     Raises
     ------
-    ShapeError
-        The objective is not a scalar.
+    ShapeError, TypeError
+        The objective is not a scalar, or not a real number.
     IndependentError
         It does not depend on both its arguments.
     """
     z, x = (part.unflatten(np.array(part.flat0)) for part in (equation.input, equation.hyper))
     with traced_code(), np.errstate(all="ignore"):
-        shape = np.shape(equation.function(z, x))
-    if shape != ():
-        raise ShapeError(f"the objective returned an array of shape {shape}: a scalar is needed, sum or average it.")
+        value = equation.function(z, x)
+    if np.shape(value) != ():
+        raise ShapeError(f"the objective returned an array of shape {np.shape(value)}: a scalar is needed, sum it.")
+    if np.asarray(value).dtype.kind not in "buif":
+        raise TypeError(f"the objective returned a {type(value).__name__}: a real number is needed.")
     found = Derivatives(equation, equation.input.flat0, transposed=True)
     on_hyper = found.depends_on_hyper() or np.any(found.hyper_gradient)
     for depends, name in ((found.depends_on_input(), "input"), (on_hyper, "hyper")):

@@ -17,7 +17,7 @@ from ..errors import NotPositiveDefiniteError
 from ..problem import Equation
 from ..solvers import CGOptions, DenseCholesky, make_cg
 from ..unrolling.methods import check_n_iterations
-from .chain import Chain, checked_derivatives
+from .chain import FACTOR_BYTES, Chain, checked_derivatives
 from .methods import whole
 
 __all__ = ["MinimumGradient", "analytic_gradient", "automatic_gradient", "implicit_gradient"]
@@ -39,7 +39,7 @@ class MinimumGradient:
         Where it was taken: the input given, or the last iterate.
     n_gradients : float
         Gradients of the objective, in input and hyper together or in one of them; those of a batch of observations
-        count for its share.
+        count for its share. The checks at the start are not counted: an evaluation and, with a method, a gradient.
     n_products : float
         Products with its second derivatives, likewise.
     memory_bytes : int
@@ -54,7 +54,10 @@ class MinimumGradient:
 
     @property
     def cost(self):
-        """In gradients of the objective, a product with its second derivatives counted as two."""
+        """In gradients of the objective, a product with its second derivatives counted as two.
+
+        Counted, not timed: a gradient takes longer where it is recorded, as it is in every iteration.
+        """
         return self.n_gradients + PRODUCT_COST * self.n_products
 
 
@@ -186,7 +189,7 @@ def automatic_gradient(objective, input_val0, hyper_val, method, n_iterations, m
         T, from 0.
     mode : {"reverse", "forward"}, default="reverse"
         Reverse: one product with second derivatives for each iteration, memory of all iterates. Forward: ``n_hyper``
-        products for each, memory that does not grow with T.
+        products for each, memory that does not grow with T, but for what stochastic gradient descent draws.
     n_checkpoints : int, default=None
         In reverse mode: hold at most so many states, and do steps again; all if None.
 
@@ -246,7 +249,8 @@ def reverse_costs(chain, n_iterations, n_forward, n_held):
     """Gradients, products and bytes of reverse mode."""
     n_steps = n_forward + n_iterations
     n_products = chain.share * (n_steps * chain.step_products + n_iterations * chain.direction_products)
-    return 1 + chain.share * n_steps, n_products, n_held * chain.state_bytes + chain.step_bytes
+    n_bytes = chain.held_bytes(n_iterations, n_held) + chain.step_bytes + n_iterations * chain.draw_bytes
+    return 1 + chain.share * n_steps, n_products, n_bytes
 
 
 def forward_costs(chain, n_iterations):
@@ -254,6 +258,7 @@ def forward_costs(chain, n_iterations):
     n_products = chain.share * n_iterations * (chain.step_products + chain.n_hyper * chain.direction_products)
     n_jacobians = 3 if chain.has_momentum else 2  # the next one beside what it is made from
     n_bytes = chain.state_bytes + chain.step_bytes + n_jacobians * 8 * chain.n_input * chain.n_hyper
+    n_bytes += n_iterations * chain.draw_bytes
     return 1 + chain.share * n_iterations, n_products, n_bytes
 
 
@@ -268,7 +273,7 @@ def implicit_from(derivatives, solver, n_steps, check_definite):
         return derivatives.pulled(np.ascontiguousarray(v)[None, :])[0][0]
 
     if isinstance(solver, str) and solver == "cholesky":
-        solution, n_bytes = DenseCholesky(derivatives.hessian()).solve(right), 16 * n * n
+        solution, n_bytes = DenseCholesky(derivatives.hessian()).solve(right), FACTOR_BYTES * n * n
         n_products += n
     elif n_steps is not None:
         solution, n_bytes = _truncated(product, right, n_steps), 4 * right.nbytes
@@ -299,8 +304,12 @@ def _at(objective, input_val, hyper_val):
 
 # Hestenes & Stiefel from zero: alpha = r.r / p.A p, x += alpha p, r -= alpha A p, p = r + (r.r / previous r.r) p
 def _truncated(product, right, n_steps):
-    x, r, p = np.zeros_like(right), right.copy(), right.copy()
-    square = square0 = r @ r
+    size = np.max(np.abs(right))
+    if size == 0.0:
+        return np.zeros_like(right)
+    x, r = np.zeros_like(right), right / size  # whose squares neither overflow nor vanish
+    p, square0 = r.copy(), r @ r
+    square = square0
     for step in range(n_steps):
         if square <= np.finfo(float).eps ** 2 * square0:
             break
@@ -315,4 +324,4 @@ def _truncated(product, right, n_steps):
         r -= (square / curvature) * along
         square, before = r @ r, square
         p = r + (square / before) * p
-    return x
+    return size * x

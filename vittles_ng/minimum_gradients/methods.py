@@ -127,10 +127,12 @@ class StochasticGradientDescent(_Named):
 
     def step_sizes(self, n_iterations):
         """Step sizes of the first iterations, (n_iterations,)."""
+        check_n_iterations(n_iterations)
         return self.step_size * (1.0 + np.arange(n_iterations) / self.delay) ** -self.power
 
     def indices(self, n_iterations):
         """Indices of the first iterations, (n_iterations, batch_size)."""
+        check_n_iterations(n_iterations)
         return np.random.default_rng(self.seed).integers(self.n_obs, size=(n_iterations, self.batch_size))
 
     def with_seed(self, seed):
@@ -149,16 +151,14 @@ class StochasticGradientDescent(_Named):
         ------
         MismatchError
         """
-        everything = np.arange(self.n_obs)
-        parts = np.array_split(everything, 2) if self.n_obs > 1 else [everything, everything]
-        whole, halves = value(everything), [value(part) for part in parts]
-        # of one observation: of the same one twice
+        # of a single observation: that one twice
+        everything = np.arange(self.n_obs) if self.n_obs > 1 else np.zeros(2, dtype=int)
+        parts = np.array_split(everything, 2)
+        total, halves = value(everything), [value(part) for part in parts]
         mean = np.average(halves, weights=[len(part) for part in parts])
-        if self.n_obs == 1:
-            whole = value(np.zeros(2, dtype=int))
-        if np.isfinite(whole) and not abs(whole - mean) <= 1e-8 * (abs(whole) + np.max(np.abs(halves))):
+        if np.isfinite(total) and not abs(total - mean) <= 1e-8 * (abs(total) + np.max(np.abs(halves))):
             raise MismatchError(
-                f"the objective is {whole:.6g} of all {self.n_obs} observations and {mean:.6g} as the mean of its two "
+                f"the objective is {total:.6g} of all {self.n_obs} observations and {mean:.6g} as the mean of its two "
                 "halves: it must be the mean over the indices that it is given, not their sum, so that its expectation "
                 "over drawn indices is its value for all."
             )
