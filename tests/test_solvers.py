@@ -347,12 +347,16 @@ def test_first_bad_entry_is_named():
 # --- symmetry without a transposition -------------------------------------------------------------------------------
 
 
+def asymmetry(matrix):
+    return checks._difference(matrix, checks._transposed(matrix))
+
+
 def test_symmetric_sparse_matrices_are_neither_transposed_nor_copied():
     matrix = sp.csc_array(spd(30))
     assert np.shares_memory(checks.as_sparse(matrix, copy=False).data, matrix.data)
     assert not np.shares_memory(checks.as_sparse(matrix).data, matrix.data)
     assert checks.symmetrised(matrix) is matrix and checks._transposed(matrix) is None
-    assert checks.asymmetry(matrix) == (0.0, (0, 0))
+    assert asymmetry(matrix) == (0.0, (0, 0))
 
 
 @pytest.mark.parametrize("size", [1e-6, 1.0])
@@ -363,20 +367,33 @@ def test_every_asymmetry_is_seen(size):
             matrix[0, :] = matrix[:, 0] = 0.1
             matrix[0, 0] = 30.0
             matrix[i, j] += 30.0 * size
-            found, at = checks.asymmetry(sp.csc_array(matrix * scale))
+            found, at = asymmetry(sp.csc_array(matrix * scale))
             assert np.isclose(found, 30.0 * size / abs(matrix).max(), rtol=1e-9) and sorted(at) == sorted((i, j))
             with pytest.raises(errors.NotSymmetricError, match=rf"\({at[0]}, {at[1]}\)"):
                 checks.symmetrised(sp.csc_array(matrix * scale))
     shift = sp.csc_array(np.eye(4) + np.eye(4, k=1))
-    assert checks.asymmetry(shift) == (1.0, checks.asymmetry(shift)[1])
+    assert asymmetry(shift) == (1.0, asymmetry(shift)[1])
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csc_array])
+@pytest.mark.parametrize("strong", [1.0, 1e8, 1e16, 1e100])
+def test_a_weak_asymmetric_equation_beside_a_strong_one_is_seen(kind, strong):
+    # the second equation is scaled so that its asymmetry is nothing beside the largest entry
+    matrix = np.array([[4.0 * strong, 0.0, 0.0], [-2.0 / strong, 12.0 / strong, 0.0], [0.0, 0.0, 1.0]])
+    solver = choose_solver(kind(matrix))
+    assert "LU" in solver.description
+    rhs = np.array([strong, 1.0 / strong, 1.0])
+    np.testing.assert_allclose(solver.solve(rhs), [0.25, (1.0 + 0.5) / 12.0, 1.0], rtol=1e-14)
+    symmetric = choose_solver(kind(np.diag(np.diag(matrix))))
+    assert ("CHOLMOD" if kind is sp.csc_array else "Cholesky") in symmetric.description
 
 
 def test_products_that_overflow_say_nothing():
     matrix = np.full((3, 3), 1e308)
     matrix[0, 1] = 0.5e308
-    assert checks.asymmetry(sp.csc_array(matrix))[0] == 0.5
+    assert asymmetry(sp.csc_array(matrix))[0] == 0.5
     matrix[0, 1] = 1e308
-    assert checks.asymmetry(sp.csc_array(matrix))[0] == 0.0
+    assert asymmetry(sp.csc_array(matrix))[0] == 0.0
 
 
 def test_sparse_matrices_are_made_canonical():

@@ -16,7 +16,7 @@ __all__ = [
     "SYMMETRY_TOL",
     "as_dense",
     "as_sparse",
-    "asymmetry",
+    "is_symmetric",
     "symmetrised",
     "symmetric_scale",
     "row_column_scales",
@@ -32,6 +32,8 @@ __all__ = [
 
 #: Largest |A - A^T| relative to max|A| at which a matrix is still taken for symmetric (and then symmetrised).
 SYMMETRY_TOL = 1e-8
+#: Difference of ``A_ij`` and ``A_ji``, relative to the larger, up to which a matrix counts as symmetric unasked.
+SYMMETRY_FOUND = 1e-12
 #: Largest sparse matrix that is converted for a dense solver (200 MB).
 DENSE_MAX_N = 5000
 #: Largest matrix whose smallest eigenvalue is computed for an error message (a second or two).
@@ -115,9 +117,20 @@ def as_sparse(matrix, copy=True):
     return own
 
 
-def asymmetry(matrix):
-    """Largest ``|A - A^T|`` relative to ``max|A|``, and where it is; 0 for an empty or a zero matrix."""
-    return _difference(matrix, _transposed(matrix))
+def is_symmetric(matrix):
+    """Whether a matrix about which nothing is claimed is symmetric: each entry to the rounding of its own.
+
+    Beside a strong equation a weak one may be asymmetric, in its own units, by less than the rounding of the largest
+    entry. A symmetric matrix is not seen as one where entries are nothing but rounding; it is then solved with as a
+    general one, and as well.
+    """
+    magnitude = abs(matrix)
+    with np.errstate(over="ignore"):  # of a difference, which is then not small
+        difference = abs(matrix - matrix.T)
+    if scipy.sparse.issparse(matrix):
+        excess = difference - SYMMETRY_FOUND * magnitude.maximum(magnitude.T)
+        return bool(excess.data.max(initial=0.0) <= 0.0)
+    return bool(np.all(difference <= SYMMETRY_FOUND * np.maximum(magnitude, magnitude.T)))
 
 
 def _transposed(matrix):

@@ -25,8 +25,6 @@ __all__ = ["SOLVERS", "choose_solver", "as_solver"]
 SOLVERS = ("auto", "cholesky", "lu", "cholmod", "superlu", "schur", "cg")
 #: Those that need a symmetric positive definite matrix, and check that it is.
 DEFINITE = {"cholesky": DenseCholesky, "cholmod": Cholmod, "schur": Schur}
-#: Relative asymmetry up to which a matrix about which nothing is claimed counts as symmetric: rounding only.
-SYMMETRY_FOUND = 1e-13
 #: A block arrow is factored as one from this size on, with as many globals, both as a number and for each input of a
 #: block, and if it stores as large a share of a full arrow: measured, CHOLMOD is as fast or faster elsewhere.
 SCHUR_MIN_N, SCHUR_MIN_GLOBAL, SCHUR_MIN_RATIO, SCHUR_MIN_FILL = 1000, 20, 2.0, 0.5
@@ -122,7 +120,7 @@ def _check_claims(solver, symmetric, positive_definite, cg_options):
 def _automatic(matrix, is_sparse, symmetric, positive_definite):
     general = SuperLU if is_sparse else DenseLU
     if symmetric is None:
-        symmetric = checks.asymmetry(matrix)[0] <= SYMMETRY_FOUND
+        symmetric = checks.is_symmetric(matrix)
     if not symmetric or positive_definite is False:
         return general(matrix)
     try:
