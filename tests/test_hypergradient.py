@@ -18,6 +18,7 @@ from benchmarks.hypergradient import (
 )
 from vittles_ng import errors
 from vittles_ng.hypergradient import SCHEDULES, hypergradient, optimise_hypers, tolerance_schedule
+from vittles_ng.hypergradient.inner import InnerProblem
 from vittles_ng.hypergradient.spectrum import cross_norm, extreme_eigenvalues
 from vittles_ng.solvers import DenseCholesky
 from vittles_ng.unrolling import GradientDescent, HeavyBall
@@ -321,6 +322,53 @@ def test_error_bound_holds_in_every_way(seed):
             assert np.linalg.norm(found.gradient - exact) <= found.error_bound
 
 
+@pytest.mark.parametrize(("method", "products"), [("factor", "exact"), ("cg", "exact"), ("cg", "differences")])
+@pytest.mark.parametrize("seed", [3, 5, 26, 55])
+def test_error_bound_holds_where_the_hessian_is_ill_conditioned(method, products, seed):
+    """A solve to a small residual misses what is along the eigenvectors of small eigenvalues."""
+    rng = np.random.default_rng(seed)
+    q = np.linalg.qr(rng.standard_normal((5, 5)))[0]
+    matrix = (q * np.geomspace(1.0, 1e-4, 5)) @ q.T
+    cross, c, h = rng.standard_normal((5, 3)), rng.standard_normal(5), rng.standard_normal(3)
+
+    def objective(z, h):
+        return 0.5 * anp.dot(z, anp.dot(matrix, z)) - anp.dot(z, anp.dot(cross, h**2))
+
+    solution = np.linalg.solve(matrix, cross @ h**2)
+    exact = (solution - c) @ np.linalg.solve(matrix, cross * 2.0 * h)
+    inexact = solution + 1e-3 * rng.standard_normal(5)
+    found = hypergradient(lambda z: 0.5 * anp.sum((z - c) ** 2), objective, inexact, h, method, products, tol=1e9)
+    assert np.linalg.norm(found.gradient - exact) <= 1.01 * found.error_bound
+    assert np.linalg.norm(inexact - solution) <= 1.01 * found.input_error_bound
+
+
+@pytest.mark.parametrize("method", ["factor", "cg"])
+def test_large_terms_of_the_hyper_alone_spoil_differences_and_are_told(method):
+    objective, outer, solve, exact, _ = ridge()
+    h = np.array([1.0])
+
+    def large(b, h):
+        return objective(b, h) + 1e10 * h[0] ** 2
+
+    found = hypergradient(outer, large, solve(h), h, method, "differences")
+    assert np.linalg.norm(found.gradient - exact(h)) <= found.error_bound
+    assert not found.trusted
+    assert hypergradient(outer, large, solve(h), h, method).gradient == pytest.approx(exact(h), abs=1e-8)
+
+    def rough(b, h):
+        return anp.sum(anp.abs(b) ** 1.5) * h[0] + 1e10 * h[0] ** 2
+
+    with pytest.raises(errors.NonSmoothError):
+        hypergradient(outer, rough, np.zeros(4), h, method, "differences")
+
+
+@pytest.mark.parametrize("loss", [lambda b: None, lambda b: anp.sum(b) * 1j, lambda b: [1.0, 2.0]])
+def test_outer_loss_that_is_no_real_number(loss):
+    objective, _, solve, _, _ = ridge()
+    with pytest.raises(TypeError, match="a real number is needed"):
+        hypergradient(loss, objective, solve(np.ones(1)), np.ones(1))
+
+
 @pytest.mark.parametrize(("method", "products"), WAYS)
 def test_inner_problem_that_is_not_solved(logistic, method, products):
     h = logistic.hyper
@@ -412,6 +460,8 @@ def test_objective_that_ignores_the_hyper(method, products):
         ({"tol": 0.0}, ValueError, "tol=0.0"),
         ({"tol": np.nan}, ValueError, "tol=nan"),
         ({"tol": True}, ValueError, "tol=True"),
+        ({"tol": None}, ValueError, "tol=None"),
+        ({"method": "unrolled", "unrolling": 0.1}, TypeError, "unrolling=0.1"),
         ({"method": "unrolled", "products": "differences"}, ValueError, "exact products"),
         ({"unrolling": GradientDescent(0.1)}, ValueError, "unrolling="),
         ({"method": "unrolled", "factor": np.eye(4)}, ValueError, "factor="),
@@ -585,6 +635,49 @@ def test_failure_on_the_way_keeps_the_best_point():
     assert not found.converged
     assert "stopped at hyper" in found.message and "bounds" in found.message
     assert found.outer_loss <= 1.0
+    assert len(found.hypers) == len(found.outer_losses) == found.n_inner_solves
+    assert np.isnan(found.outer_losses[-1])
+
+
+def test_loose_schedule_ends_at_what_is_there():
+    """Inexact inner solutions may pretend a smaller outer loss: the end is solved for, and is among the best met."""
+    study = Logistic(seed=3, n=60, groups=tuple(range(8)))
+
+    def objective(b, penalties):
+        return study.objective(b, anp.log(penalties))
+
+    def outer(b):
+        return study.outer(b, 0.0)
+
+    for start in (1e-3, 100.0):
+        for kind in ("exponential", lambda k: 0.5):
+            found = optimise_hypers(outer, objective, np.zeros(8), np.full(8, start), log=True, schedule=kind)
+            exact = study.solve(np.log(found.hyper))
+            assert found.outer_loss == pytest.approx(outer(exact), abs=1e-12)
+            assert found.input == pytest.approx(exact, abs=1e-8)
+            assert found.n_inner_solves <= 30
+            if found.converged:
+                assert found.outer_loss <= outer(study.solve(np.log(found.hypers[0])))
+
+
+def test_prediction_at_a_saddle_is_polished():
+    """Near a fold a prediction may be close to the minimum, and the Hessian there not positive definite."""
+
+    def well(z, v):
+        return anp.sum((z**2 - 1.0) ** 2) + v[0] * anp.sum(z)
+
+    problem = InnerProblem(well, np.ones(1), 2, "auto", None)
+    problem.solve(np.array([1.4]))
+    problem.solve(np.array([0.61]), 0.5)
+    z = problem.expansion.input_val0
+    assert 4.0 * z * (z**2 - 1.0) + 0.61 == pytest.approx([0.0], abs=1e-9)
+    assert problem.n_polished == 1
+
+
+def test_flat_start_is_told():
+    objective, outer, _, _, _ = ridge()
+    found = optimise_hypers(lambda b: outer(b) ** 2, objective, np.zeros(4), np.full(1, 1e-12), log=True)
+    assert found.n_inner_solves == 1 and "start elsewhere" in found.message
 
 
 @pytest.mark.parametrize(
@@ -602,6 +695,8 @@ def test_failure_on_the_way_keeps_the_best_point():
         ({"order": -1}, ValueError),
         ({"schedule": "linear"}, ValueError),
         ({"schedule": lambda k: -1.0}, ValueError),
+        ({"schedule": lambda k: "tight"}, ValueError),
+        ({"bounds": [(None, 2.0)]}, ValueError),
         ({"outer": lambda b: anp.sum(b) * np.nan}, errors.NonFiniteError),
         ({"objective": lambda b, h: h[0] * anp.sum(b)}, errors.VittlesError),
     ],

@@ -23,6 +23,9 @@ __all__ = ["DifferenceDerivatives", "ExactDerivatives", "exact_derivatives"]
 
 #: Relative error of a difference beyond which there is no derivative.
 _WORST_ACCURACY = 0.01
+_EPS = np.finfo(float).eps
+#: Relative step of a difference, twice that of a product, that tells the product's error.
+_LONGER = 2.0 * _EPS ** (1 / 3)
 
 
 class ExactDerivatives:
@@ -38,12 +41,12 @@ class ExactDerivatives:
     input_val, hyper_val, gradient : ndarray
         The point, and the gradient of f in the input there.
     accuracy : float
-        Relative error of a product.
+        Relative error of ``H v``.
     n_products : int
         Made so far, of either kind.
     """
 
-    accuracy = float(np.finfo(float).eps)
+    accuracy = float(_EPS)
 
     def __init__(self, problem):
         self.problem, self.n_products = problem, 0
@@ -60,6 +63,10 @@ class ExactDerivatives:
         self.n_products += 1
         base = self.input_val, self.hyper_val
         return pulled_back(self.problem, self.problem.recorded, base, 1, np.asarray(v)[None, :])[0]
+
+    def pulled_error(self, v):
+        """Error of ``B^T v`` (norm), beyond that of ``H v``."""
+        return 0.0
 
     def pushed(self, w):
         """``B w``."""
@@ -109,9 +116,11 @@ class DifferenceDerivatives:
                 f"{np.sum(~np.isfinite(gradient))} elements of the objective's gradient are NaN or infinite: it is not "
                 "defined at input_val and hyper_val."
             )
-        self.gradient = gradient[: self._n_input]
+        self.gradient, self._hyper_gradient = gradient[: self._n_input], gradient[self._n_input :]
         self._product = hessian_product(self._gradients, np.concatenate([input_val, self.hyper_val]))
-        self.accuracy = self._product.accuracy
+        # H v on its own too: large derivatives in the hyper would hide its error
+        of_input = hessian_product(self._input_gradient, input_val)
+        self.accuracy = max(self._product.accuracy, of_input.accuracy)
         if not self.accuracy <= _WORST_ACCURACY:
             raise NonSmoothError(
                 f"differences of the objective's gradient at two step lengths differ by {self.accuracy:.0%}: it has no "
@@ -143,6 +152,9 @@ class DifferenceDerivatives:
             parts = grad(objective, (0, 1))(both[: input.size].copy(), both[input.size :].copy())
         return np.concatenate([np.asarray(part, dtype=np.float64) for part in parts])
 
+    def _input_gradient(self, input_val):
+        return self._gradients(np.concatenate([input_val, self.hyper_val]))[: self._n_input]
+
     def _along(self, v, w):
         self.n_products += 1
         product = self._product(np.concatenate([v, w]))
@@ -155,6 +167,21 @@ class DifferenceDerivatives:
     def pulled(self, v):
         """``B^T v``."""
         return self._along(v, np.zeros(self.hyper_val.size))[1]
+
+    def pulled_error(self, v):
+        """Error of ``B^T v`` (norm): its change at twice the step length, or the rounding of ``df/dhyper``.
+
+        That gradient is not zero at the solution, and may be large beside ``B^T v``.
+        """
+        if not v.any():
+            return 0.0
+        length = _LONGER / np.max(np.abs(v) / (1.0 + np.abs(self.input_val)))
+        up, down = (
+            self._gradients(np.concatenate([self.input_val + s * v, self.hyper_val]))[self._n_input :]
+            for s in (length, -length)
+        )
+        difference = np.linalg.norm((up - down) / (2.0 * length) - self.pulled(v))
+        return float(max(difference, 2.0 * _EPS * np.linalg.norm(self._hyper_gradient) / length))
 
     def pushed(self, w):
         """``B w``."""

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import NotASolutionError
+from ..unrolling.methods import Method
 from .bounds import inner_error, linear_error
 from .derivatives import DifferenceDerivatives, exact_derivatives
 from .outer import OuterLoss
+from .schedules import is_number
 from .spectrum import cross_norm
 from .systems import FactorSystem, IterativeSystem
 from .unrolled import unrolled_gradient
@@ -44,7 +46,8 @@ class Hypergradient:
         below. Estimated from one Newton step, on the large side; not proven.
     inner_error, solve_error, rounding_error : float
         Its parts: from the inexact inner solution; from the linear system, or the truncation of the series; and from
-        conditioning, the products' accuracy times ``condition |B| |adjoint|``.
+        conditioning, the products' accuracy times ``condition |B| |adjoint|``, with that of ``B^T adjoint`` where it is
+        a difference.
     input_error_bound : float
         Bound on the distance of the inner solution from the exact one, likewise.
     residual_norm : float
@@ -141,7 +144,7 @@ def hypergradient(
         Conjugate gradients or the unrolled method do not get to ``tol``.
     DivergenceError
         The step size of ``unrolling`` is too large for the Hessian.
-    ValueError
+    ValueError, TypeError
         An argument is unknown, or belongs to another method.
 
     Notes
@@ -193,8 +196,10 @@ def _check_arguments(method, products, tol, factor, solver, sparsity, unrolling)
     for name, value, known in (("method", method, _METHODS), ("products", products, _PRODUCTS)):
         if value not in known:
             raise ValueError(f"{name}={value!r} is not known: use one of {', '.join(map(repr, known))}.")
-    if isinstance(tol, (bool, np.bool_)) or not tol > 0.0:
-        raise ValueError(f"tol={tol}: a positive number is needed.")
+    if not is_number(tol) or not tol > 0.0:
+        raise ValueError(f"tol={tol!r}: a positive number is needed.")
+    if unrolling is not None and not isinstance(unrolling, Method):
+        raise TypeError(f"unrolling={unrolling!r}: GradientDescent, HeavyBall or Chebyshev of vittles_ng.unrolling.")
     if method == "unrolled" and products != "exact":
         raise ValueError("method='unrolled' takes exact products: leave products out, or use method='cg'.")
     if unrolling is not None and method != "unrolled":
@@ -242,6 +247,7 @@ def assessed(derivatives, outer, system, tol, unrolled=None):
         solve_error = missing * outer_size * gain
     condition = extremes.largest / extremes.smallest if is_told else np.inf
     rounding = derivatives.accuracy * condition * size * float(np.linalg.norm(adjoint)) if size else 0.0
+    rounding += derivatives.pulled_error(adjoint)
     bound, limit = inner.of_gradient + solve_error + rounding, tol * (1.0 + float(np.linalg.norm(gradient)))
     residual_norm = float(np.linalg.norm(derivatives.gradient))
     _check_solved(inner.of_gradient, limit, residual_norm, tol)

@@ -8,10 +8,11 @@ expansion is made.
 import autograd.numpy as anp
 import numpy as np
 
-from ..errors import NonFiniteError
+from ..errors import NonFiniteError, VittlesError
 from ..expansion import ParametricSensitivityTaylorExpansion
 from ..problem import Structure
 from ..trust import refit
+from .schedules import is_number
 
 __all__ = ["InnerProblem", "Variables"]
 
@@ -87,12 +88,15 @@ class InnerProblem:
         At the last solution.
     n_solves, n_evaluations, n_polished : int
         Inner problems solved; runs of the objective under autograd; predictions that were polished.
+    input_error : float or ndarray of shape (n_input,)
+        Estimated error of the last solution, 0 where it was solved to rounding.
     """
 
     def __init__(self, objective, input_val0, order, solver, sparsity):
         self._objective, self._input_val0, self._order = objective, input_val0, order
         self._options = {"solver": solver, "sparsity": sparsity}
         self.expansion, self.n_solves, self.n_evaluations, self.n_polished = None, 0, 0, 0
+        self.input_error = 0.0
 
     def _counted(self, z, variables):
         self.n_evaluations += 1
@@ -114,16 +118,11 @@ class InnerProblem:
             No minimum is found.
         """
         self.n_solves += 1
+        self.input_error = 0.0
         if self.expansion is None:
             self.expansion = self._expanded(self._input_val0, variables, polish=True)
-            return self.expansion
-        unflatten = self.expansion._problem.input.unflatten
-        value, optimum_tol = self._refitted(variables, tolerance)
-        if value is None:  # damped Newton steps need no contraction
-            start = unflatten(self.expansion.input_val0)
-            self.expansion = self._expanded(start, variables, polish=True, optimum_tol=_TIGHT)
-        else:
-            self.expansion = self._expanded(unflatten(value), variables, optimum_tol=optimum_tol)
+        elif tolerance is None or not self._taken(variables, tolerance):
+            self._polish(variables)
         return self.expansion
 
     def _expanded(self, value, variables, polish=False, optimum_tol=1e-8):
@@ -131,25 +130,38 @@ class InnerProblem:
             self._counted, value, variables, max(self._order, 1), None, optimum_tol, polish, **self._options
         )
 
-    def _refitted(self, variables, tolerance):
-        """The input at other variables, None where polishing fails, and its tolerance as a base point."""
-        if tolerance is not None:
-            found = self._predicted(variables, tolerance)
-            if found is not None and found.trusted:
-                return found.value, np.inf
+    def _taken(self, variables, tolerance):
+        """Whether the prediction is good to the tolerance, and taken as the solution."""
+        found = self._predicted(variables, tolerance)
+        if found is None or not found.trusted:
+            return False
+        try:
+            self.expansion = self._expanded(self._unflattened(found.value), variables, optimum_tol=np.inf)
+        except VittlesError:  # near a minimum, but the Hessian need not be positive definite yet
+            return False
+        self.input_error = found.error_estimate
+        return True
+
+    def _polish(self, variables):
         self.n_polished += 1
         found = self._predicted(variables)
         if found is None or found.positive_definite is False or not _relative_error(found) <= _TIGHT:
-            return None, _TIGHT
-        return found.value, _TIGHT
+            # damped Newton steps need no contraction
+            start = self._unflattened(self.expansion.input_val0)
+            self.expansion = self._expanded(start, variables, polish=True, optimum_tol=_TIGHT)
+        else:
+            self.expansion = self._expanded(self._unflattened(found.value), variables, optimum_tol=_TIGHT)
+
+    def _unflattened(self, value):
+        return self.expansion._problem.input.unflatten(value)
 
     def _predicted(self, variables, tolerance=None):
         """The refit, polished where no tolerance is given; None where the objective is not defined."""
         here = self.expansion.input_val0
         tol = None
         if tolerance is not None:
-            if not tolerance > 0.0:
-                raise ValueError(f"the schedule gave a tolerance of {tolerance} at inner solve {self.n_solves}.")
+            if not (is_number(tolerance) and 0.0 < tolerance < np.inf):
+                raise ValueError(f"the schedule gave a tolerance of {tolerance!r} at inner solve {self.n_solves}.")
             tol = max(tolerance, _LEAST) * (1.0 + float(np.max(np.abs(here))))
         try:
             if self._order:

@@ -1,6 +1,7 @@
 """The best hypers: L-BFGS-B on an outer loss with hypergradients; its inner problems are predicted, and counted."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,13 +12,16 @@ from .derivatives import ExactDerivatives
 from .gradient import Hypergradient, assessed
 from .inner import InnerProblem, Variables
 from .outer import OuterLoss
-from .schedules import tolerance_schedule
+from .schedules import is_number, tolerance_schedule
 from .systems import FactorSystem
 
 __all__ = ["HyperOptimum", "optimise_hypers"]
 
 #: How far hypers that are optimised by their logarithms may go from where they start, without bounds.
 _DECADES = 6.0
+_EPS = np.finfo(float).eps
+#: Error of an input, relative to ``1 + max|input|``, up to which it is not solved for again at the end.
+_AS_EXACT = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +31,8 @@ class HyperOptimum:
     Attributes
     ----------
     hyper : ndarray of shape (n_hyper,)
-        The flat hyper with the smallest outer loss met.
+        The flat hyper with the smallest outer loss met; with a schedule, of the loss and what the error of the inner
+        solution may add to it.
     input : ndarray of shape (n_input,)
         The inner solution there.
     outer_loss : float
@@ -41,7 +46,7 @@ class HyperOptimum:
     hypers : ndarray of shape (n, n_hyper)
         All hypers tried, in order.
     outer_losses : ndarray of shape (n,)
-        There.
+        There, at the inner solutions as they were; NaN where there was none.
     n_inner_solves : int
         n.
     n_polished : int
@@ -104,12 +109,14 @@ def optimise_hypers(
     max_inner_solves : int, default=30
         Inner problems to solve at most, the first and those of line searches among them.
     tol : float, default=1e-5
-        The iteration ends where no element of the projected gradient is larger.
+        The iteration ends where no element of the projected gradient is larger, in units of the outer loss per unit of
+        the hyper, or of its logarithm.
     order : int, default=3
         Of the predictions; 0 starts from the last solution.
     schedule : {"exponential", "quadratic", "cubic"} or callable, default=None
         Tolerances ``k -> tolerance`` of the inner problems, as in :func:`tolerance_schedule`: the error of the input,
-        relative to ``1 + max|input|``, with which a prediction is taken as it is. None solves all to rounding.
+        relative to ``1 + max|input|``, with which a prediction is taken as it is. None solves all to rounding. The last
+        solve is kept for the end, which is solved to rounding; the iteration goes on from there if it is no minimum.
     solver, sparsity
         Of :class:`~vittles_ng.ParametricSensitivityTaylorExpansion`.
 
@@ -127,8 +134,9 @@ def optimise_hypers(
 
     Notes
     -----
-    With a schedule the last solution may be inexact: ``hypergradient.error_bound`` tells. The smallest held-out loss is
-    not an estimate of the loss on new data: many hypers overfit a small held-out set, so keep a third set for that.
+    An inner solve is an inner problem at hypers of its own, whether its prediction was polished or, with a schedule,
+    taken as it is; one that failed counts. The smallest held-out loss is not an estimate of the loss on new data: many
+    hypers overfit a small held-out set, so keep a third set for that.
 
     References
     ----------
@@ -145,89 +153,132 @@ def optimise_hypers(
     >>> print(found.hyper.round(4), found.converged)
     [0.3333] True
     """
-    from scipy.optimize import minimize
-
     variables = Variables(hyper_val0, log)
     limits = _limits(bounds, variables)
     checked_integer(max_inner_solves, "max_inner_solves", 1)
-    if isinstance(tol, (bool, np.bool_)) or not (np.isfinite(tol) and tol > 0.0):
-        raise ValueError(f"tol={tol}: a positive number is needed.")
+    if not (is_number(tol) and np.isfinite(tol) and tol > 0.0):
+        raise ValueError(f"tol={tol!r}: a positive number is needed.")
     if schedule is not None and not callable(schedule):
         schedule = tolerance_schedule(schedule)
     inner = InnerProblem(
         variables.function(objective), input_val0, checked_integer(order, "order", 0), solver, sparsity
     )
-    search = _Search(inner, variables, outer_loss, schedule, max_inner_solves)
-    # L-BFGS-B's first step has the length of the gradient, one at most: make it one in whatever units the outer loss is
-    scale = search.begin(variables.start)
-    options = {"gtol": tol * scale, "ftol": 10.0 * np.finfo(float).eps, "maxiter": 10**6, "maxfun": 10**6}
-    try:
-        ended = minimize(search, variables.start, jac=True, method="L-BFGS-B", bounds=limits, options=options)
-        converged, message = bool(ended.success), str(ended.message)
-    except _Stop as stop:
-        converged, message = False, str(stop)
-    return search.result(converged, message)
+    search = _Search(inner, variables, outer_loss, schedule, max_inner_solves, tol)
+    return search.result(*search.run(limits))
+
+
+class _Point(NamedTuple):
+    """An evaluation: outer loss, its gradient, the most that the loss may be, whether the solution is exact."""
+
+    variables: np.ndarray
+    value: float
+    gradient: np.ndarray
+    at_most: float
+    is_exact: bool
+    expansion: object
 
 
 class _Search:
     """The outer loss and its gradient, as scipy.optimize wants them, and the best point so far."""
 
-    def __init__(self, inner, variables, outer_loss, schedule, max_inner_solves):
-        self._inner, self._variables, self._schedule, self._limit = inner, variables, schedule, max_inner_solves
+    def __init__(self, inner, variables, outer_loss, schedule, max_inner_solves, tol):
+        self._inner, self._variables, self._schedule, self._tol = inner, variables, schedule, tol
+        self._max, self._reserved = max_inner_solves, 0 if schedule is None else 1
         self._outer_loss = variables.function(of_input_and_hyper(outer_loss))
         self._outer, self._best, self._path, self._first, self._scale = None, None, [], None, 1.0
 
-    def begin(self, start):
-        """Evaluate at the start; what the outer loss is multiplied by from then on."""
-        value, gradient = self(start)
-        size = float(np.linalg.norm(gradient))
+    def run(self, limits):
+        """Minimise; whether it converged, and why it ended."""
+        self._evaluated(self._variables.start)
+        # L-BFGS-B's first step has the length of the gradient, one at most: one in whatever units the outer loss is
+        size = float(np.linalg.norm(self._best.gradient))
         self._scale = 1.0 / size if size > 0.0 else 1.0
-        self._first = np.array(start), value, gradient
-        return self._scale
+        converged, message = self._minimised(limits)
+        if converged and self._inner.n_solves == 1 and np.any(limits[:, 0] < limits[:, 1]):
+            return True, (
+                f"the projected gradient at the start, {self._projected(limits):.1e}, is under tol={self._tol:.0e} "
+                "already: a minimum, or a part where the outer loss is flat, as where penalties are too small or too "
+                "large to matter: start elsewhere, or pass a smaller tol, in units of the outer loss"
+            )
+        if self._best.is_exact:
+            return converged, message
+        # what an inexact solution says may be wrong: the end is solved for to rounding
+        self._schedule, self._reserved = None, 0
+        try:
+            self._evaluated(self._best.variables, is_final=True)
+        except _Stop as stop:
+            return False, str(stop)
+        if converged and self._projected(limits) > self._tol:
+            return self._minimised(limits)
+        return converged, message
+
+    def _minimised(self, limits):
+        """L-BFGS-B from the best point."""
+        from scipy.optimize import minimize
+
+        self._first = self._best
+        options = {"gtol": self._tol * self._scale, "ftol": 10.0 * _EPS, "maxiter": 10**6, "maxfun": 10**6}
+        try:
+            ended = minimize(self, self._best.variables, jac=True, method="L-BFGS-B", bounds=limits, options=options)
+        except _Stop as stop:
+            return False, str(stop)
+        return bool(ended.success), str(ended.message)
+
+    def _projected(self, limits):
+        """Largest element of the projected gradient at the best point."""
+        x = self._best.variables
+        moved = np.clip(x - self._scale * self._best.gradient, *limits.T)
+        return float(np.max(np.abs(x - moved))) / self._scale
 
     def __call__(self, point):
-        if self._first is not None and np.array_equal(point, self._first[0]):
-            value, gradient = self._first[1:]
-        else:
-            value, gradient = self._evaluated(point)
-        return self._scale * value, self._scale * gradient
+        found = self._first if np.array_equal(point, self._first.variables) else self._evaluated(point)
+        return self._scale * found.value, self._scale * found.gradient
 
-    def _evaluated(self, point):
+    def _evaluated(self, variables, is_final=False):
+        variables = np.array(variables)
         k = self._inner.n_solves + 1
-        if k > self._limit:
-            raise _Stop(f"all {self._limit} inner solves are spent: raise max_inner_solves to go on")
+        if k > self._max - self._reserved and k > 1:
+            raise _Stop(f"all {self._max - self._reserved} inner solves are spent: raise max_inner_solves to go on")
+        hyper = np.array(self._variables.hyper(variables))
         try:
-            expansion = self._inner.solve(np.array(point), None if self._schedule is None else self._schedule(k))
-            value, gradient = self._value_and_gradient(expansion)
+            expansion = self._inner.solve(variables, None if self._schedule is None else self._schedule(k))
+            found = self._at(variables, expansion)
         except (VittlesError, ArithmeticError) as error:
             if self._best is None:
                 raise
-            hyper = np.array2string(np.asarray(self._variables.hyper(point)), precision=3, threshold=6)
+            self._path.append((hyper, np.nan))
+            shown = np.array2string(hyper, precision=3, threshold=6)
             raise _Stop(
-                f"stopped at hyper {hyper}, {type(error).__name__}: {error} Pass bounds to stay away."
+                f"stopped at hyper {shown}, {type(error).__name__}: {error} Pass bounds to stay away."
             ) from error
-        self._path.append((np.array(self._variables.hyper(point)), value))
-        if self._best is None or value < self._best[0]:
-            self._best = value, expansion
-        return value, gradient
+        self._path.append((hyper, found.value))
+        best = self._best
+        if best is None or found.at_most < best.at_most or is_final:
+            self._best = found
+        return found
 
-    def _value_and_gradient(self, expansion):
+    def _at(self, variables, expansion):
         problem = expansion._problem
         if self._outer is None:
             self._outer = OuterLoss(self._outer_loss, problem.input, problem.hyper)
         derivatives = ExactDerivatives(problem)
         value, by_input, by_hyper = self._outer(problem.input.flat0, problem.hyper.flat0)
-        return value, by_hyper - derivatives.pulled(expansion.solver.solve(by_input))
+        gradient = by_hyper - derivatives.pulled(expansion.solver.solve(by_input))
+        error = self._inner.input_error * np.ones_like(by_input)
+        at_most = value + float(np.abs(by_input) @ error)
+        is_exact = np.max(error) <= _AS_EXACT * (1.0 + np.max(np.abs(problem.input.flat0)))
+        return _Point(variables, value, gradient, at_most, bool(is_exact), expansion)
 
     def result(self, converged, message):
-        value, expansion = self._best
+        """The :class:`HyperOptimum`."""
+        expansion = self._best.expansion
         derivatives = ExactDerivatives(expansion._problem)
         found = assessed(derivatives, self._outer, FactorSystem(derivatives, expansion.solver), np.inf)
         inner = self._inner
         return HyperOptimum(
             hyper=np.array(self._variables.hyper(expansion.hyper_val0)),
             input=expansion.input_val0,
-            outer_loss=value,
+            outer_loss=self._best.value,
             hypergradient=found,
             converged=converged,
             message=message,
@@ -248,6 +299,8 @@ def _limits(bounds, variables):
     bounds = np.array(bounds, dtype=np.float64)
     if bounds.shape != (start.size, 2):
         raise ShapeError(f"bounds have shape {bounds.shape}: ({start.size}, 2) is needed, infinite for none.")
+    if np.any(np.isnan(bounds)):
+        raise ValueError("bounds have NaN or None: use infinity for none.")
     flat = variables.structure.flat0
     bad = ~((bounds[:, 0] <= flat) & (flat <= bounds[:, 1]))
     if bad.any():

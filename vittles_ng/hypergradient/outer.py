@@ -47,6 +47,8 @@ class OuterLoss:
             One of them is NaN or infinite.
         ShapeError
             The outer loss is not a scalar.
+        TypeError
+            It is not a real number.
         """
         with traced_code(), np.errstate(all="ignore"):
             pull, value = make_vjp(self._of_both, np.concatenate([point, hyper]))
@@ -70,5 +72,8 @@ class OuterLoss:
         value = self._function(
             self._input.unflatten(both[: self._n_input]), self._hyper.unflatten(both[self._n_input :])
         )
+        kind = np.result_type(getattr(value, "dtype", type(value)))
+        if kind.kind not in "buif":
+            raise TypeError(f"the outer loss returned elements of type {kind}: a real number is needed.")
         # the term that is zero: autograd warns of functions that do not depend on their argument
         return value + 0.0 * anp.sum(both)

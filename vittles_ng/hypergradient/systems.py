@@ -9,6 +9,8 @@ from .spectrum import Extremes, extreme_eigenvalues
 __all__ = ["FactorSystem", "IterativeSystem"]
 
 _ROUGH_RTOL, _LEAST_RTOL, _MOST_RTOL = 1e-4, 1e-14, 1e-1
+#: Relative error of a solution that serves an estimate of an error.
+_ROUGH_ERROR = 1e-3
 
 
 class FactorSystem:
@@ -58,7 +60,6 @@ class IterativeSystem:
                 f"{self.extremes.largest:.1e}: saddle, or a parameter that is not identified: move input_val to a "
                 "minimum, or add a penalty."
             )
-        self._rough = self._conjugate_gradient(_ROUGH_RTOL)
 
     def _conjugate_gradient(self, rtol):
         n = self._derivatives.input_val.size
@@ -68,19 +69,30 @@ class IterativeSystem:
         return self._derivatives.hessian(v)
 
     def solve(self, rhs):
-        """The solution to four digits of the residual, for estimates of errors."""
-        return self._rough.solve(rhs)
+        """The solution to a thousandth of its norm, for estimates of errors."""
+        size = float(np.linalg.norm(rhs))
+        if size == 0.0:
+            return np.zeros_like(rhs)
+        solution = self._conjugate_gradient(_ROUGH_RTOL).solve(rhs)
+        # |error| <= |residual| / smallest: along eigenvectors of small eigenvalues it is large
+        smallest = self.extremes.smallest if self.extremes.smallest > 0.0 else self.extremes.smallest_at_most
+        length = float(np.linalg.norm(solution))
+        rtol = max(_ROUGH_ERROR * smallest * length / size, self._reachable(length) / size, _LEAST_RTOL)
+        return solution if rtol >= _ROUGH_RTOL else self._conjugate_gradient(rtol).solve(rhs)
 
     def solve_to(self, rhs, residual_norm):
         """The solution to a residual, or as near to it as the products' accuracy lets it come."""
         size = float(np.linalg.norm(rhs))
         if size == 0.0:
             return np.zeros_like(rhs)
-        rtol = residual_norm / size
-        accuracy = self._derivatives.accuracy
-        if accuracy > 4.0 * np.finfo(float).eps:
-            # rounding of the products stops the iteration there
-            reachable = accuracy * self.extremes.largest * np.linalg.norm(self.solve(rhs)) / size
-            rtol = max(rtol, 4.0 * reachable)
-        rtol = float(np.clip(rtol, _LEAST_RTOL, _MOST_RTOL))
+        reachable = self._reachable(float(np.linalg.norm(self.solve(rhs)))) if self._is_inexact else 0.0
+        rtol = float(np.clip(max(residual_norm, reachable) / size, _LEAST_RTOL, _MOST_RTOL))
         return self._conjugate_gradient(rtol).solve(rhs)
+
+    def _reachable(self, length):
+        """The residual of a solution of that length at which rounding of the products stops the iteration."""
+        return 4.0 * self._derivatives.accuracy * self.extremes.largest * length if self._is_inexact else 0.0
+
+    @property
+    def _is_inexact(self):
+        return self._derivatives.accuracy > 4.0 * np.finfo(float).eps
