@@ -1,4 +1,4 @@
-"""Study: derivatives by differences against automatic differentiation, and descent without a gradient.
+"""Study: derivatives by differences against automatic differentiation, their error estimates, and descent without one.
 
 Functions: the textbook ones and the loss of multidimensional scaling, ``sum_ij (|W_i - W_j|^2 - D_ij)^2``, each with
 its gradient and Hessian in closed form, against which errors are measured (relative, largest element). Calls are those
@@ -237,6 +237,65 @@ def derivatives(n, n_points, rounds):
             table(function, methods, exact, rounds)
 
 
+# ---- error estimates ----
+
+
+def random_sum(rng, spread):
+    """A sum of three waves, exponentials and bells at rates within ``10^+-spread``: its derivatives at 0, its size."""
+    kinds, shifts = rng.integers(0, 3, 3), rng.uniform(-2.0, 2.0, 3)
+    weights, rates = 10.0 ** rng.uniform(-2.0, 2.0, 3), 10.0 ** rng.uniform(-spread, spread, 3)
+
+    def fun(t):
+        values = []
+        for kind, r, p in zip(kinds, rates, shifts, strict=True):
+            z = r * t + p
+            values.append([np.sin(z), np.exp(r * t), 1.0 / (1.0 + z**2)][kind])
+        return weights @ values
+
+    exact = np.zeros(3)
+    for kind, w, r, p in zip(kinds, weights, rates, shifts, strict=True):
+        q = 1.0 + p**2
+        bell = [-2.0 * p / q**2, (6.0 * p**2 - 2.0) / q**3, 24.0 * p * (1.0 - p**2) / q**4]
+        derivatives = [[np.cos(p), -np.sin(p), -np.cos(p)], [1.0, 1.0, 1.0], bell][kind]
+        exact += w * r ** np.arange(1.0, 4.0) * derivatives
+    return fun, exact, np.sum(weights)
+
+
+def calibration(n_functions):
+    """Print how often the true error of a derivative is above its estimate, over random functions."""
+    print(f"\nerror estimates, {n_functions} functions: calls, then for orders 1, 2, 3 relative error (median),")
+    print("share of true errors above the estimate, and above three times it; largest ratio")
+    for title, spread, sigma, is_told in (
+        ("rates 0.1 to 10", 1.0, 0.0, False),
+        ("rates 0.001 to 1000", 3.0, 0.0, False),
+        ("noise 1e-10, told", 1.0, 1e-10, True),
+        ("noise 1e-10, estimated", 1.0, 1e-10, False),
+        ("noise 1e-6, told", 1.0, 1e-6, True),
+        ("noise 1e-6, estimated", 1.0, 1e-6, False),
+        ("noise 1e-3, told", 1.0, 1e-3, True),
+        ("noise 1e-3, estimated", 1.0, 1e-3, False),
+    ):
+        ratios, errors, calls = [], [], []
+        for seed in range(n_functions):
+            rng = np.random.default_rng(seed)
+            smooth, exact, size = random_sum(rng, spread)
+            noise = sigma * size
+
+            def fun(t, smooth=smooth, noise=noise, rng=rng):
+                return smooth(t) + noise * rng.standard_normal()
+
+            options = CentralDifferences(noise=noise) if is_told else CentralDifferences()
+            found = directional_derivatives(fun if sigma else smooth, 0.0, 1.0, 3, options)
+            off = np.abs(found.values - exact)
+            ratios.append(off / np.maximum(found.error_estimates, np.finfo(float).tiny))
+            errors.append(off / np.abs(exact))
+            calls.append(found.n_evaluations)
+        ratios, errors = np.array(ratios), np.median(errors, axis=0)
+        shares = [" ".join(f"{share:5.3f}" for share in np.mean(ratios > bound, axis=0)) for bound in (1.0, 3.0)]
+        sizes = " ".join(f"{error:7.1e}" for error in errors)
+        print(f"  {title:24s} {np.mean(calls):5.0f}   {sizes}   {shares[0]}   {shares[1]}   {np.max(ratios):7.1f}")
+
+
 # ---- an expansion ----
 
 
@@ -335,6 +394,7 @@ def main(argv=None):
     parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
     quick = parser.parse_args(argv).quick
     derivatives(4 if quick else 20, 3 if quick else 10, 2 if quick else 7)
+    calibration(5 if quick else 400)
     expansions((100,) if quick else (100, 1000, 10_000))
     quadratic_descent((2, 5) if quick else (5, 10, 20, 40, 80), 1 if quick else 5)
     scaling_descent((4,) if quick else (5, 10, 20), 1 if quick else 3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from problems import MODELS
 from scipy.integrate import quad
-from scipy.optimize import brentq
+from scipy.optimize import brentq, root
 
 import vittles_ng as vn
 from vittles_ng import errors
@@ -120,6 +120,77 @@ def test_close_to_where_it_is_not_defined():
     assert np.allclose(terms[:, 0], [1e-3, 1e-4, 0.0, 0.0], rtol=1e-6, atol=1e-10)
     with pytest.raises(errors.NonFiniteError, match="not defined close to the base point, ValueError"):
         from_black_box(lambda x, e: [math.sqrt(1.0 - x[0] * e[0])], [1.0], [1.0], 1)
+
+
+@pytest.mark.parametrize("units", [(1.0, 1.0), (1e8, 1e-8), (1e-8, 1e8), (1e8, 1e8), (1e-30, 1e30)])
+def test_units_of_the_equations_change_nothing(units):
+    """x0^2 = h, x1^3 = h x0: once, what units left of the Jacobian's asymmetry was taken for rounding."""
+
+    def equation(x, h):
+        return [units[0] * (x[0] ** 2 - h[0]), units[1] * (x[1] ** 3 - h[0] * x[0])]
+
+    expansion = from_black_box(equation, [2.0, 2.0], [4.0], 3)
+    found = expansion.refit([4.04], tol=1e-6)
+    assert found.trusted and np.max(abs(found.value - math.sqrt(4.04))) <= 1.5 * np.max(found.error_estimate) < 1e-8
+
+
+@pytest.mark.parametrize("units", [(1e8, 1e-8), (1e-8, 1e8), (1.0, 1e-8)])
+def test_units_of_the_inputs(units):
+    def equation(x, h):
+        a, b = x[0] / units[0], x[1] / units[1]
+        return [a**2 - h[0], b**3 - h[0] * a]
+
+    expansion = from_black_box(equation, 2.0 * np.array(units), [4.0], 3)
+    assert np.allclose(expansion.evaluate_taylor_series([4.04]) / units, math.sqrt(4.04), rtol=1e-6)
+
+
+def test_refits_cover_their_errors_over_random_equations():
+    """Equations of random size in random units, with noise or without: true errors against estimates."""
+    ratios, polished = [], []
+    for seed in range(24):
+        rng = generator(seed)
+        n, sigma = rng.integers(1, 5), [0.0, 1e-8, 1e-4][seed % 3]
+        a, rate = rng.standard_normal((n, n)) + 4.0 * np.eye(n), 10 ** rng.uniform(-1, 1, n)
+        units, x0, v = 10 ** rng.uniform(-6, 6, n), rng.standard_normal(n), rng.standard_normal(n)
+
+        def smooth(x, a=a, rate=rate):
+            return a @ x + 0.5 * np.sin(rate * x) / rate + 0.3 * x**3
+
+        offset = smooth(x0)
+
+        def remainder(x, h, smooth=smooth, offset=offset, v=v):
+            return smooth(x) - offset - np.tanh(h) * v
+
+        def equation(x, h, remainder=remainder, units=units, sigma=sigma, rng=rng):
+            return units * (remainder(x, h[0]) + sigma * rng.standard_normal(x.size))
+
+        given = CentralDifferences(noise=sigma * units) if sigma else None
+        expansion = from_black_box(equation, x0, [0.0], 3, optimum_tol=1e-8 + 100 * sigma, differences=given)
+        exact = root(remainder, x0, args=(0.1,), tol=1e-14).x
+        for polish, kept in ((False, ratios), (True, polished)):
+            found = expansion.refit([0.1], tol=1.0, polish=polish)
+            kept.append(max(np.max(abs(found.value - exact)) - 1e-13, 0.0) / np.max(found.error_estimate))
+    assert np.max(ratios) < 1.5 and np.max(polished) < 3.0 and np.median(ratios) > 0.01
+
+
+@pytest.mark.parametrize("differences", [None, RandomDirections(200, np.random.default_rng(0))])
+def test_saved_and_loaded(tmp_path, differences):
+    """The series without the equation: by tensors, and along directions."""
+
+    def equation(x, h):
+        return [x[0] - h[0] * h[1] ** 2, x[1] - math.sin(h[0])]
+
+    expansion = from_black_box(equation, [4.0, math.sin(1.0)], [1.0, 2.0], 3, differences=differences)
+    new, direction = np.array([1.1, 2.1]), np.array([1.0, 1.0])
+    expected = expansion.evaluate_taylor_series(new)
+    for options in ({}, {"directions": direction[None]}):
+        expansion.save(tmp_path / "box.npz", **options)
+        before = expansion.n_calls
+        loaded = vn.load(tmp_path / "box.npz")
+        assert np.allclose(loaded.evaluate_taylor_series(new), expected, rtol=1e-6, atol=1e-9)
+        assert expansion.n_calls == before
+    exact = [1.1 * 2.1**2, math.sin(1.1)]
+    assert differences is not None or np.allclose(expected, exact, atol=1e-5)
 
 
 # ---- the verdict ----
@@ -263,6 +334,12 @@ BAD = {
     "a jump": (lambda x, e: [x[0] - e[0] + 0.1 * (x[0] > 1.0)], {}, errors.NonSmoothError, "jumps"),
     "singular": (lambda x, e: [(x[0] - 1.0) ** 3 - (e[0] - 1.0)], {}, errors.SingularError, "singular"),
     "another shape": (lambda x, e: [x[0] - e[0], 0.0], {}, errors.ShapeError, "2 values for 1 inputs"),
+    "noise of another size": (
+        lambda x, e: [x[0] - e[0]],
+        {"differences": CentralDifferences(noise=[1e-3, 1e-3])},
+        errors.ShapeError,
+        "noise of 2 components",
+    ),
     "complex": (lambda x, e: np.array([1j * (x[0] - e[0])]), {}, TypeError, "complex"),
     "order 4": (lambda x, e: [x[0] - e[0]], {"order": 4}, ValueError, "orders 1 to 3"),
     "order 0": (lambda x, e: [x[0] - e[0]], {"order": 0}, ValueError, "at least 1"),

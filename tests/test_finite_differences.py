@@ -1,5 +1,7 @@
 """Finite differences against derivatives in closed form, and their error estimates against true errors."""
 
+import math
+
 import autograd
 import autograd.numpy as anp
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from vittles_ng import errors
 from vittles_ng.finite_differences import (
     CentralDifferences,
+    RandomDirections,
     directional_derivatives,
     estimate_noise,
     hessian_product,
@@ -129,6 +132,7 @@ BAD = {
     "a negative step": (np.exp, np.ones(2), {"step": -1.0}, ValueError, "step=-1.0"),
     "a step of NaN": (np.exp, np.ones(2), {"step": np.nan}, ValueError, "step=nan"),
     "an input of NaN": (np.exp, np.array([1.0, np.nan]), {}, errors.NonFiniteError, "input_val0"),
+    "raises at a step": (lambda x: [math.log(x[0])], np.array([1e-9]), {}, errors.NonFiniteError, "smaller step"),
 }  # fmt: skip
 
 
@@ -198,6 +202,8 @@ def test_noise_options():
     "arguments, error, text",
     [
         ((np.log, 0.0, -1.0), errors.NonFiniteError, "NaN"),
+        ((math.log, -1.0), errors.NonFiniteError, "math domain error"),
+        ((lambda x: 1j * x, 1.0), TypeError, "complex"),
         ((np.cos, 0.0, 0.0), ValueError, "direction is zero"),
         ((np.cos, 0.0, [1.0, 2.0]), errors.ShapeError, "shape"),
         ((np.cos, 0.0, None, 0.0), ValueError, "spacing"),
@@ -207,6 +213,23 @@ def test_noise_options():
 def test_noise_refused(arguments, error, text):
     with np.errstate(all="ignore"), pytest.raises(error, match=text):
         estimate_noise(*arguments)
+
+
+def test_noise_of_fast_waves_is_rounding():
+    """At the first spacing they look like noise; closer by they shrink."""
+    for rate in (1e7, 1e8):
+        assert estimate_noise(lambda x: np.sin(rate * x), 1.0 / rate) < 1e-6  # noqa: B023
+
+
+def test_noise_close_to_an_edge():
+    """The spacing is shortened where the function ends, and not widened past that for a component that is constant."""
+    assert estimate_noise(lambda x: np.log(1.0 - x), 1.0 - 1e-9) < 1e-6
+    found = estimate_noise(lambda x: [math.log(1e-3 - x), 1.0], 0.0)
+    assert 0.0 < found[0] < 1e-14 and found[1] == 0.0
+
+
+def test_noise_of_large_values():
+    assert 0.1 * EPS < estimate_noise(lambda x: 1e300 * np.exp(x), 0.3) / 1e300 < 10 * EPS
 
 
 # ---- directional derivatives ----
@@ -282,6 +305,15 @@ FUNCTIONS = {  # function, x, derivatives 1, 2, 3
     "line": (lambda x: 3 * x - 3, 1.0, [3.0, 0.0, 0.0]),
     "constant": (lambda x: 7.0, 1.0, [0.0, 0.0, 0.0]),
     "inverse tangent": (np.arctan, 1.0, [0.5, -0.5, 0.5]),
+    "a wave on a wave": (
+        lambda x: np.sin(x) + 1e-3 * np.sin(1e3 * x),
+        0.4,
+        [
+            np.cos(0.4) + np.cos(400.0),
+            -np.sin(0.4) - 1e3 * np.sin(400.0),
+            -np.cos(0.4) - 1e6 * np.cos(400.0),
+        ],
+    ),
 }
 
 
@@ -294,6 +326,144 @@ def test_one_variable(name):
     assert found.n_evaluations == len(calls) < 90
     assert np.all(abs(found.values - exact) <= 3 * found.error_estimates + [1e-10, 1e-9, 1e-8] * scale)
     assert np.all(found.error_estimates <= [1e-7, 1e-6, 1e-5] * scale + [1e-13, 1e-12, 1e-11])
+
+
+ATOMS = {  # functions of r t + p at t = 0, with derivatives 1 to 3 in closed form
+    "sine": lambda r, p: (lambda t: np.sin(r * t + p), [np.cos(p), -np.sin(p), -np.cos(p)]),
+    "exponential": lambda r, p: (lambda t: np.exp(r * t), [1.0, 1.0, 1.0]),
+    "log": lambda r, p: (lambda t: np.log1p(r * t), [1.0, -1.0, 2.0]),
+    "tanh": lambda r, p: (
+        lambda t: np.tanh(r * t + p),
+        np.cosh(p) ** -2 * np.array([1.0, -2 * np.tanh(p), 4 * np.tanh(p) ** 2 - 2 / np.cosh(p) ** 2]),
+    ),
+    "bell": lambda r, p: (
+        lambda t: 1 / (1 + (r * t + p) ** 2),
+        [-2 * p / (1 + p * p) ** 2, (6 * p * p - 2) / (1 + p * p) ** 3, 24 * p * (1 - p * p) / (1 + p * p) ** 4],
+    ),
+    "root": lambda r, p: (
+        lambda t: np.sqrt(1 + (r * t + p) ** 2),
+        [p / np.sqrt(1 + p * p), (1 + p * p) ** -1.5, -3 * p * (1 + p * p) ** -2.5],
+    ),
+}  # fmt: skip
+
+
+def random_sum(seed, spread, units=0.0):
+    """A sum of one to three of them at rates within ``10^+-spread``, its derivatives, and its size."""
+    rng = np.random.default_rng(seed)
+    parts, exact = [], np.zeros(3)
+    for name in rng.choice(list(ATOMS), rng.integers(1, 4)):
+        rate, weight = 10 ** rng.uniform(-spread, spread), 10 ** rng.uniform(-2, 2) * rng.choice([-1, 1])
+        fun, derivatives = ATOMS[name](rate, rng.uniform(-2, 2))
+        parts.append((weight, fun))
+        exact += weight * rate ** np.arange(1.0, 4.0) * derivatives
+    unit = 10 ** rng.uniform(-units, units)
+    return lambda t: unit * sum(w * f(t) for w, f in parts), unit * exact, unit * sum(abs(w) for w, _ in parts)
+
+
+@pytest.mark.parametrize("spread, units, sigma", [(1, 0, 0), (1, 8, 0), (3, 0, 0), (1, 0, 1e-6), (1, 8, 1e-4)])
+def test_error_estimates_are_calibrated(spread, units, sigma):
+    """Over random functions of several scales at once, in any unit, with noise or without: true / estimated errors."""
+    ratios = []
+    for seed in range(60):
+        fun, exact, size = random_sum(seed, spread, units)
+        level = sigma * size
+        given = CentralDifferences(noise=level) if sigma else None
+        found = directional_derivatives(noisy(fun, level, seed) if sigma else fun, 0.0, 1.0, 3, given)
+        ratios.append(abs(found.values - exact) / (found.error_estimates + 1e-300))
+    ratios = np.array(ratios)
+    assert np.all(np.mean(ratios > 1, axis=0) < 0.15) and np.all(np.mean(ratios > 3, axis=0) < 0.06)
+    assert np.max(ratios) < 12.0
+
+
+def test_waves_too_fast_for_the_first_steps_are_not_missed():
+    """Order 3 of a line with a small wave, and a wave of rate 1e8, once answered 0 with an error estimate near it."""
+    found = directional_derivatives(lambda x: x + 1e-3 * np.sin(1e4 * x), 0.4, 1.0, 3)
+    exact = 1.0 * np.array([1 + 10 * np.cos(4e3), -1e5 * np.sin(4e3), -1e9 * np.cos(4e3)])
+    assert np.all(abs(found.values - exact) <= 3 * found.error_estimates)
+    assert np.all(found.error_estimates < 1e-5 * abs(exact))
+    found = directional_derivatives(lambda x: np.sin(1e8 * x), 1e-8, 1.0)
+    assert abs(found.values[0] - 1e8 * np.cos(1.0)) <= 3 * found.error_estimates[0] < 1e-3 * 1e8
+    with pytest.raises(errors.NonSmoothError):
+        directional_derivatives(lambda x: 1 + x + 0.1 * np.sin(1e9 * x), 1e-9, 1.0)
+
+
+@pytest.mark.parametrize("unit", [2.0**-90, 2.0**-27, 2.0**27, 2.0**90])
+def test_the_functions_unit_changes_nothing(unit):
+    fun = lambda x: np.array([np.exp(3 * x), np.sin(x) + 2.0])  # noqa: E731
+    one = directional_derivatives(fun, 0.3, 1.0, 3)
+    other = directional_derivatives(lambda x: unit * fun(x), 0.3, 1.0, 3)
+    assert np.array_equal(other.values, unit * one.values)
+    assert np.array_equal(other.error_estimates, unit * one.error_estimates)
+    assert other.n_evaluations == one.n_evaluations
+
+
+def test_constant_components_do_not_spoil_the_others():
+    """Their differences are noise alone, which no step makes less."""
+    alone = directional_derivatives(lambda x: np.array([np.sin(50 * x)]), 0.3, 1.0, 3)
+    beside = directional_derivatives(lambda x: np.array([np.sin(50 * x), 7.0, 1e8]), 0.3, 1.0, 3)
+    assert np.all(beside.error_estimates[:, 0] <= 2.0 * alone.error_estimates[:, 0])
+    assert np.all(beside.values[:, 1:] == 0.0)
+
+
+EDGES = {  # function, its edge, and which way it is defined
+    "log": (np.log, 0.0, 1.0),
+    "math.log, which raises": (math.log, 0.0, 1.0),
+    "log from below": (lambda x: np.log(1.0 - x), 1.0, -1.0),
+}
+
+
+@pytest.mark.parametrize(
+    "name, distance",
+    [(name, d) for name in ("log", "math.log, which raises") for d in (1e-3, 1e-6, 1e-8, 1e-11)]
+    + [("log from below", d) for d in (1e-3, 1e-6)],
+)
+def test_close_to_the_domains_edge(name, distance):
+    """In both directions."""
+    fun, edge, sign = EDGES[name]
+    x = edge + sign * distance
+    exact = 1.0 / (x - edge)
+    for way in (1.0, -1.0):
+        found = directional_derivatives(fun, x, way)
+        assert abs(way * found.values[0] - exact) <= 3.0 * found.error_estimates[0]
+        assert found.error_estimates[0] < 0.05 * abs(exact)
+
+
+ROUNDED = {
+    "4 digits": (lambda x: np.round(np.sin(x), 4), np.cos(0.7)),
+    "integers": (lambda x: int(1e4 * np.exp(x)), 1e4 * np.exp(0.7)),
+    "single": (lambda x: np.float32(np.sin(x)), np.cos(0.7)),
+    "half": (lambda x: np.float16(np.sin(x)), np.cos(0.7)),
+}
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_rounded_output_has_the_trend_of_its_steps(name):
+    fun, exact = ROUNDED[name]
+    found = directional_derivatives(fun, 0.7, 1.0)
+    assert abs(found.values[0] - exact) <= 2.0 * found.error_estimates[0] < 0.05 * abs(exact)
+
+
+def test_very_long_and_short_directions():
+    for length in (1e-300, 1e-20, 1e20, 1e300):
+        found = directional_derivatives(np.exp, 0.0, length)
+        assert np.isclose(found.values[0], length, rtol=1e-8) and found.error_estimates[0] < 1e-8 * length
+    with pytest.raises(errors.NonFiniteError, match="overflows"):
+        directional_derivatives(np.exp, 0.0, 1e200, 3)
+    assert np.isclose(directional_derivatives(lambda x: 2.0 * x, 1e300, 1.0).values[0], 2.0)
+
+
+def test_a_function_that_writes_into_its_argument():
+    def writes(x):
+        value = np.sum(x**2)
+        x[:] = np.nan
+        return value
+
+    x = np.array([1.0, 2.0])
+    assert np.isclose(directional_derivatives(writes, x, [1.0, 0.0]).values[0], 2.0)
+    assert estimate_noise(writes, x) < 1e-14
+    found = zero_order_descent(writes, x, 2.0, generator(), 300, target=1e-3)
+    assert found.reached and np.sum(found.value**2) == found.objectives[-1]
+    assert np.array_equal(x, [1.0, 2.0])
 
 
 def test_units_of_elements_do_not_matter():
@@ -378,6 +548,28 @@ def test_a_direction_of_another_shape():
         directional_derivatives(np.sum, np.ones(3), np.ones(2))
 
 
+@pytest.mark.parametrize(
+    "fun, differences, error, text",
+    [
+        (lambda x: 1j * x, None, TypeError, "complex"),
+        (lambda x: None, None, TypeError, "real numbers"),
+        (lambda x: "one", None, TypeError, "real numbers"),
+        (lambda x: np.ones(2 if x[0] > 1.0 else 3), None, errors.ShapeError, r"shape \(3,\) at x, of \(2,\)"),
+        (lambda x: x, CentralDifferences(noise=[1e-3, 1e-3]), errors.ShapeError, "noise of 2 components .* 1 values"),
+        (lambda x: x, RandomDirections(10, np.random.default_rng(0)), TypeError, "CentralDifferences"),
+        (lambda x: x, 1e-4, TypeError, "CentralDifferences"),
+    ],
+)
+def test_directional_derivatives_refused(fun, differences, error, text):
+    with pytest.raises(error, match=text):
+        directional_derivatives(fun, [1.0], [1.0], 1, differences)
+
+
+def test_no_values():
+    found = directional_derivatives(lambda x: np.zeros(0), [1.0], [1.0], 2)
+    assert found.values.shape == found.error_estimates.shape == (2, 0) and found.n_evaluations == 1
+
+
 # ---- two-point estimates ----
 
 
@@ -415,6 +607,36 @@ def test_two_point_options():
         two_point_gradient(lambda z: z, np.ones(3), rng())
 
 
+def test_two_point_step_of_unlike_elements():
+    """One element of 1e8 and one of 1: the step of the one would pass over all of the other's waves."""
+    x = np.array([1e8, 1.0])
+    found = two_point_gradient(lambda z: np.sin(1e-8 * z[0]) + np.sin(z[1]), x, generator(), 4000)
+    assert abs(found.value[1] - np.cos(1.0)) < 4 * found.standard_error[1] < 0.1
+
+
+def test_descent_counts_all_calls():
+    calls = []
+    found = zero_order_descent(lambda z: calls.append(1) or z @ z, np.ones(3), 2.0, generator(), 7, n_directions=2)
+    assert found.n_evaluations == 28 and found.n_calls == len(calls) == 28 + 8
+
+
+@pytest.mark.parametrize(
+    "arguments, error, text",
+    [
+        ((np.sum, [1.0], 7), TypeError, "Generator"),
+        ((np.sum, [np.nan], np.random.default_rng(0)), errors.NonFiniteError, "x are NaN"),
+        ((lambda z: math.log(z[0]), [-1.0], np.random.default_rng(0)), errors.NonFiniteError, "math domain error"),
+        ((lambda z: 1j * z[0], [1.0], np.random.default_rng(0)), TypeError, "complex"),
+    ],
+)
+def test_two_point_refused(arguments, error, text):
+    with pytest.raises(error, match=text):
+        two_point_gradient(*arguments)
+    fun, x, rng = arguments
+    with pytest.raises(error, match=text):
+        zero_order_descent(fun, x, 1.0, rng, 3)
+
+
 def test_zero_order_descent_takes_the_dimension_times_longer():
     def steps(n, seed):
         curvature = np.linspace(0.2, 1.0, n)
@@ -447,6 +669,8 @@ def test_zero_order_descent_options():
     assert ten.objectives[-1] < one.objectives[-1] < one.objectives[0]
     with pytest.raises(errors.DivergenceError, match="smoothness"):
         zero_order_descent(lambda z: 0.5e4 * np.sum(z**2), np.ones(10), 1.0, generator(), 400)
+    with pytest.raises(ValueError, match="target"):
+        zero_order_descent(objective, np.ones(2), 1.0, generator(), 3, target=np.nan)
     with pytest.raises(ValueError, match="smoothness"):
         zero_order_descent(objective, np.ones(2), 0.0, generator(), 3)
     with pytest.raises(errors.NonFiniteError):

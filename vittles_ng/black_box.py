@@ -17,11 +17,12 @@ from .base_point import BasePoint
 from .errors import IndependentError, NonFiniteError, NonSmoothError, SingularError
 from .expansion import ParametricSensitivityTaylorExpansion
 from .finite_differences import CentralDifferences
-from .finite_differences.directional import FAILURES, MAX_ORDER
+from .finite_differences.directional import MAX_ORDER
 from .finite_differences.recorded import differenced
+from .finite_differences.values import FAILURES
 from .memory import OF_MEMORY, check_size, memory_limit
 from .recursion import checked_integer
-from .solvers import as_solver
+from .solvers import as_solver, choose_solver
 from .taylor.tracing import traced_code
 from .trust import Refit, refit
 
@@ -106,7 +107,8 @@ class BlackBoxPoint(BasePoint):
 
     def factored(self, like=None, as_minimum=True):
         """The factor of the Jacobian, unless that may be singular within its errors."""
-        solver = super().factored(like, as_minimum)
+        # never as a symmetric matrix: what the differences leave of a small entry may be its asymmetry
+        solver = choose_solver(self.matrix(), "lu")
         truncation, noise = self.jacobian_error
         # the largest relative error of H^{-1}, whatever the units of inputs and equations
         errors = np.abs(solver.solve(np.eye(solver.n))) @ (np.abs(truncation) + _SIGMAS * noise)
@@ -219,14 +221,14 @@ class BlackBoxTaylorExpansion(ParametricSensitivityTaylorExpansion):
         new, is_batch = self._hyper.flatten_steps(new_hyper_val, "new_hyper_val")
         series, rows = {}, []
         for hyper in new:
-            rows.append(self._refit(hyper, tol, polish, max_order, is_batch, series))
+            rows.append(self._refit_row(hyper, tol, polish, max_order, is_batch, series))
         if not is_batch:
             return rows[0]
         if not rows:
             return super().refit(new_hyper_val, tol, polish, max_order)
         return Refit(**{f.name: np.concatenate([getattr(row, f.name) for row in rows]) for f in fields(Refit)})
 
-    def _refit(self, hyper, tol, polish, order, is_batch, series):
+    def _refit_row(self, hyper, tol, polish, order, is_batch, series):
         """The refit at one hyper, a batch of one where the result is to be one of a batch."""
         terms, errors, failure = self._terms_with_errors(hyper, order, series, is_batch)
         n_before, has_noise = self._problem.n_calls, np.any(self._noise > _ROUNDING * (1.0 + np.abs(self._input_val0)))

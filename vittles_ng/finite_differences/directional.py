@@ -9,13 +9,12 @@ from ..recursion import checked_integer
 from ..taylor.tracing import traced_code
 from .ladder import coefficient
 from .noise import noise_level
-from .options import CentralDifferences
+from .options import CentralDifferences, noise_told
+from .values import Values, real_array
 
-__all__ = ["DirectionalDerivatives", "FAILURES", "MAX_ORDER", "Values", "directional_derivatives"]
+__all__ = ["DirectionalDerivatives", "MAX_ORDER", "directional_derivatives"]
 
 MAX_ORDER = 3
-#: What a function raises where it is not defined.
-FAILURES = (ArithmeticError, ValueError, np.linalg.LinAlgError)
 _FACTORIALS = np.array([1.0, 2.0, 6.0])
 
 
@@ -35,41 +34,6 @@ class DirectionalDerivatives(NamedTuple):
     values: np.ndarray
     error_estimates: np.ndarray
     n_evaluations: int
-
-
-class Values:
-    """Flat values of a function of one variable, each formed once.
-
-    Parameters
-    ----------
-    fun : callable
-        ``fun(t)``, an array.
-
-    Attributes
-    ----------
-    n_evaluations : int
-        Calls so far.
-    shape : tuple of int
-        Of the last value.
-    """
-
-    def __init__(self, fun):
-        self._fun, self._values, self.n_evaluations, self.shape = fun, {}, 0, None
-
-    def __call__(self, t):
-        """The value at t, flat, or a string that says why there is none."""
-        if t not in self._values:
-            self.n_evaluations += 1
-            try:
-                with np.errstate(all="ignore"):
-                    value = self._fun(t)
-                self.shape, value = np.shape(value), np.ravel(value)
-            except FAILURES as error:
-                value = f"{type(error).__name__}: {error}"
-            if not isinstance(value, str) and not np.all(np.isfinite(value)):
-                value = f"{np.sum(~np.isfinite(value))} of {value.size} values NaN or infinite"
-            self._values[t] = value
-        return self._values[t]
 
 
 def directional_derivatives(fun, x, direction, order=1, differences=None):
@@ -94,11 +58,18 @@ def directional_derivatives(fun, x, direction, order=1, differences=None):
     Raises
     ------
     NonFiniteError
-        The function is not defined at x, or not on both sides of it.
+        The function is not defined at x, or not on both sides of it; a derivative overflows.
     NonSmoothError
         The differences do not settle: a jump, a kink, or noise that the function was said not to have.
     ShapeError
-        The direction is not of the shape of x.
+        The direction is not of the shape of x, or the function's values not of one shape.
+    TypeError
+        Values that are no real numbers.
+
+    Notes
+    -----
+    What is differentiated is the function that is computed. A solver or integrator inside it that stops early makes
+    an error that mostly varies smoothly: it is no noise, and not in the error estimate. Tighten its tolerance.
 
     References
     ----------
@@ -117,40 +88,49 @@ def directional_derivatives(fun, x, direction, order=1, differences=None):
     if order > MAX_ORDER:
         raise ValueError(f"order={order}: differences give orders 1 to {MAX_ORDER}.")
     differences = CentralDifferences() if differences is None else differences
+    if not isinstance(differences, CentralDifferences):
+        raise TypeError(f"differences={differences!r}: CentralDifferences(...) is needed.")
     x, v = np.array(x, dtype=np.float64), np.array(direction, dtype=np.float64)
     if x.shape != v.shape:
         raise ShapeError(f"the direction has shape {v.shape}, x has {x.shape}.")
     if not (np.all(np.isfinite(x)) and np.all(np.isfinite(v))):
         raise NonFiniteError("x and the direction must be finite.")
+    rate = float(np.max(np.abs(v) / (1.0 + np.abs(x)), initial=0.0))  # the length of v in units of x
+    unit = v / rate if rate > 0.0 else v
 
     def at(t):
         with traced_code():
-            return np.array(fun(x + t * v), dtype=np.float64)
+            return real_array(fun(x + t * unit))
 
     values = Values(at)
     value0 = values(0.0)
     if isinstance(value0, str):
         raise NonFiniteError(f"the function is not defined at x: {value0}.")
     shape = values.shape
-    if not v.any():
+    if not rate > 0.0 or not value0.size:
         zero = np.zeros((order, *shape))
         return DirectionalDerivatives(zero, zero.copy(), values.n_evaluations)
-    scale = 1.0 / float(np.max(np.abs(v) / (1.0 + np.abs(x))))
-    noise = _noise(differences.noise, values, scale, value0)
-    found = [coefficient(values, value0, k, noise, differences.rtol, scale) for k in range(1, order + 1)]
-    factorials = _FACTORIALS[:order, None]
-    derivatives, errors = (factorials * [getattr(c, name) for c in found] for name in ("value", "error"))
+    noise = _noise(differences.noise, values, value0)
+    found = [coefficient(values, value0, k, noise, differences.rtol, 1.0) for k in range(1, order + 1)]
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        powers = _FACTORIALS[:order, None] * np.float64(rate) ** np.arange(1, order + 1)[:, None]
+        derivatives, errors = (powers * [getattr(c, name) for c in found] for name in ("value", "error"))
+    if not (np.all(np.isfinite(derivatives)) and np.all(np.isfinite(errors))):
+        raise NonFiniteError(
+            f"a derivative overflows: the direction is {rate:.1e} times as long as 1 + |x|; take a shorter one, or "
+            "scale the function."
+        )
     return DirectionalDerivatives(
         derivatives.reshape(order, *shape), errors.reshape(order, *shape), values.n_evaluations
     )
 
 
-def _noise(given, values, scale, value0):
+def _noise(given, values, value0):
     if given is not None:
-        return np.broadcast_to(np.ravel(np.asarray(given, dtype=np.float64)), value0.shape)
+        return noise_told(given, value0.size)
 
     def at(t):
-        value = values(t * scale)
+        value = values(t)
         if isinstance(value, str):
             raise NonFiniteError(f"the function is not defined close to x: {value}.")
         return value

@@ -7,9 +7,10 @@ Wright, Numerical Optimization, 2nd ed., section 8.1).
 
 import numpy as np
 
-from ..errors import NonFiniteError
+from ..errors import NonFiniteError, ShapeError
 from ..problem import Structure
 from ..taylor.tracing import traced_code
+from .values import FAILURES
 
 __all__ = ["HessianProduct", "hessian_product"]
 
@@ -95,15 +96,17 @@ class HessianProduct:
 
     def _at(self, step):
         point = self._input.unflatten(self._input.flat0 + step)
-        with traced_code():
-            value = self._gradient(point)
         try:
+            with traced_code(), np.errstate(all="ignore"):
+                value = self._gradient(point)
             return self._input.flatten(value, "the gradient")
-        except NonFiniteError as error:
+        except ShapeError:
+            raise
+        except FAILURES as error:
             raise NonFiniteError(
                 f"{error} This is at a step of {np.max(np.abs(step)):.1e} from input_val0: pass a smaller step, or "
                 "move input_val0 away from where the gradient is not defined."
-            ) from None
+            ) from error
 
 
 def hessian_product(gradient, input_val0, step=None):
@@ -127,7 +130,7 @@ def hessian_product(gradient, input_val0, step=None):
     Raises
     ------
     NonFiniteError
-        If the gradient has NaN or infinite elements at a step.
+        If the gradient has NaN or infinite elements at a step, or raises ArithmeticError or ValueError there.
     ShapeError
         If it has another shape than the input.
 

@@ -7,9 +7,9 @@ The odd and even parts of ``f(t) = sum_k c_k t^k``,
 are interpolated over m neighbouring levels: central differences and their Richardson extrapolations (Richardson, Phil.
 Trans. R. Soc. A 226 (1927) 299; Ridders, Adv. Eng. Software 4 (1982) 75). The error of one such window is what leaving
 out its longest step changes, which shows the truncation, and the noise of the function times the weights. The first
-step is that which balances the two for a function that varies on the scale of one, ``noise^(1 / (k + 6))``; levels are
-added on the side that limits. The ratio q is no simple fraction: by halving, a wave of which a step skips whole periods
-passes for a slow one at all of them.
+step is that which balances the two for a smooth function on the scale of one, ``eps^(1 / (k + 6))``; levels are added
+on the side that limits: nothing depends on the function's units. The ratio q is no simple fraction: by halving, a wave
+of which a step skips whole periods passes for a slow one at all of them.
 """
 
 from functools import lru_cache
@@ -21,15 +21,21 @@ from ..errors import NonFiniteError, NonSmoothError
 
 __all__ = ["Coefficient", "coefficient"]
 
-_EPS = np.finfo(float).eps
+_EPS, _TINY = np.finfo(float).eps, np.finfo(float).tiny
 _RATIO = 0.53
-_MAX_WIDTH, _MAX_LEVELS, _MAX_SHRINKS = 6, 26, 20
+_MAX_WIDTH, _MAX_LEVELS = 6, 26
+#: Level of steps that are rounding of the point: at those the function may seem to be defined, and constant.
+_LAST = int(np.log(1e2 * _EPS) / np.log(_RATIO))
 #: The odd part falls like the step, by the ratio; the even part like its square.
 _SHRINKS = 0.75
 #: Levels of shorter steps that must not contradict a window whose noise forbids the accuracy asked for.
 _CHECKS = 3
 #: Steps longer than the first that are tried for a coefficient of which nothing is seen.
-_MAX_UNSEEN = 3
+_MAX_UNSEEN = 5
+#: Longer steps in a row that do not make the error less, after which no more are tried.
+_MAX_VAIN = 2
+#: Level of the first step, by order: rounding of a function that varies on the scale of one.
+_FIRST = {k: int(np.ceil(np.log(4.0 * _EPS ** (1.0 / (k + 6))) / np.log(_RATIO))) for k in (1, 2, 3)}
 #: A window has resolved the function where neither its longest nor its shortest step changes the value by more than
 #: this part of the function's variation over the shortest.
 _RESOLVED = 0.02
@@ -87,8 +93,9 @@ class _Ladder:
         self.parts[j], self.others[j] = (odd, even) if self.k % 2 else (even, odd)
         variation = np.maximum(np.abs(up - self.value0), np.abs(down - self.value0))
         self.size = np.maximum(self.size, np.maximum(np.abs(up), np.abs(down)))
-        if self.unit is None:  # what makes components in different units comparable
-            self.unit = np.maximum(variation, np.maximum(self.sigma, np.finfo(float).tiny))
+        if self.unit is None:  # what makes components in different units comparable; those that stay do not count
+            is_seen, unit = variation > 6.0 * self.sigma, np.maximum(variation, np.maximum(self.sigma, _TINY))
+            self.unit = np.where(is_seen, unit, np.inf) if is_seen.any() else unit
         return True
 
     @property
@@ -97,7 +104,8 @@ class _Ladder:
 
     def norm(self, v):
         """The largest component in units of the function's variation."""
-        return float(np.max(np.abs(v) / self.unit, initial=0.0))
+        with np.errstate(over="ignore"):  # of a jump in a function without noise
+            return float(np.max(np.abs(v) / self.unit, initial=0.0))
 
     def gain(self, j, width):
         """Standard deviation of a window's value for noise of one."""
@@ -128,17 +136,32 @@ class _Ladder:
 
     def _window(self, j, width, least):
         """The window of so many levels from level j on, or None if it has not resolved the function."""
-        shortest, value = j + width - 1, self.value(j, width)
+        shortest = j + width - 1
         if not self.shrinks(shortest):
             return None
-        truncation, other = self.value(j + 1, width - 1) - value, np.abs(self.value(j, width - 1) - value)
+        values = np.array([self.value(j + i, width - i) for i in range(width - least + 1)])
+        value, truncation = values[0], values[1] - values[0]
+        other = np.abs(self.value(j, width - 1) - value)
         unit = self.length(shortest) ** self.k
         limit = _RESOLVED * np.abs(self.parts[shortest]) + 6.0 * unit * self.gain(j + 1, width - 1) * self.sigma
         if np.any(unit * np.maximum(np.abs(truncation), other) > limit):
             return None
-        # what leaving out the longest step changes is this part of the other: less is coincidence
-        size = np.maximum(np.abs(truncation), other * _RATIO ** (2.0 * (width - least)))
+        size = np.maximum(np.abs(truncation), self._expected(values, j, width))
         return Coefficient(value, np.copysign(size, truncation), self.gain(j, width) * self.sigma, j, shortest)
+
+    def _expected(self, values, j, width):
+        """What leaving out the longest step should change, as the next two did: less is coincidence.
+
+        The changes fall by ``(h / radius)^2``, that of the next longer step by its longer h. Where the steps reach
+        beyond the radius of convergence they go up and down, and one may be small by chance.
+        """
+        if len(values) < 3:
+            return 0.0
+        changes = np.abs(np.diff(values, axis=0, append=0.0))[1:]  # the last: of the shortest window against nothing
+        longer, shorter = changes[:-1], _RATIO**2 * changes[1:]
+        falls = np.max(longer / np.maximum(np.maximum(longer, shorter), _TINY), axis=0)
+        is_noise = changes[0] <= 6.0 * self.gain(j + 2, width - 2) * self.sigma
+        return np.where(is_noise, 0.0, changes[0] * falls)
 
     def shrinks(self, j):
         """Whether both parts get smaller with the step: it is seen how the function varies."""
@@ -211,10 +234,8 @@ def coefficient(at, value0, k, noise, rtol, scale):
     >>> found.value.round(8), bool(found.error[0] < 1e-8)
     (array([0.16666667]), True)
     """
-    relative = max(float(np.max(noise, initial=0.0)), _EPS)
-    first = int(np.ceil(np.log(min(0.5, 4.0 * relative ** (1.0 / (k + 6)))) / np.log(_RATIO)))
-    ladder, first = _started(at, value0, k, noise, scale, first)
-    lowest, highest, up_is_open, n_vain = max(ladder.parts), first, True, 0
+    ladder, first = _started(at, value0, k, noise, scale, _FIRST[k])
+    lowest, highest, n_vain = max(ladder.parts), first, 0
     for _ in range(_MAX_LEVELS):
         best = ladder.best()
         if best is not None and ladder.norm(best.error) <= rtol * ladder.norm(best.value):
@@ -222,18 +243,17 @@ def coefficient(at, value0, k, noise, rtol, scale):
         error = np.inf if best is None else ladder.norm(best.error)
         is_noisy = best is not None and _SIGMAS * ladder.norm(best.noise) > ladder.norm(best.truncation)
         is_unseen = is_noisy and ladder.norm(best.value) <= 2.0 * error
-        goes_up = is_noisy and up_is_open and not (is_unseen and first - highest >= _MAX_UNSEEN)
+        goes_up = is_noisy and n_vain < _MAX_VAIN and not (is_unseen and first - highest >= _MAX_UNSEEN)
         if goes_up and ladder.add(highest - 1):
             highest -= 1
         else:
-            is_done = is_noisy or n_vain == 3 or ladder.least_error(lowest + 1) > error
+            is_done = is_noisy or ladder.least_error(lowest + 1) > error
             if (is_done and lowest >= best.shortest + _CHECKS) or not ladder.add(lowest + 1):
                 break
             lowest += 1
         found = ladder.best()
-        is_vain = found is not None and best is not None and ladder.norm(found.error) > 0.7 * error
-        n_vain = n_vain + 1 if is_vain else 0
-        up_is_open = up_is_open and not (goes_up and is_vain)
+        if goes_up:
+            n_vain = n_vain + 1 if ladder.norm(found.error) > 0.7 * error else 0
     best = ladder.best()
     if best is None or (k == 1 and ladder.is_kinked()):
         raise NonSmoothError(
@@ -246,11 +266,10 @@ def coefficient(at, value0, k, noise, rtol, scale):
 
 def _started(at, value0, k, noise, scale, first):
     """A ladder with its first levels, the longest where the function is defined, and which level that is."""
-    for _ in range(_MAX_SHRINKS):
+    for level in range(first, _LAST, 3):
         ladder = _Ladder(at, value0, k, noise, scale)
-        if all(ladder.add(first + j) for j in range((k - 1) // 2 + 2)):
-            return ladder, first
-        first += 3
+        if all(ladder.add(level + j) for j in range((k - 1) // 2 + 2)):
+            return ladder, level
     raise NonFiniteError(
         f"the function is not defined on both sides of the base point ({ladder.reason}), however close: move the base "
         "point away from the edge of where it is."

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import NonFiniteError, ShapeError
 from ..taylor.tracing import traced_code
+from .values import FAILURES, real_array
 
 __all__ = ["estimate_noise", "noise_level"]
 
@@ -39,7 +40,8 @@ def estimate_noise(fun, x, direction=None, spacing=None):
     direction : array_like of the shape of x, default=None
         Along which the values are taken; default: all elements alike, in units of ``1 + |x|``.
     spacing : float, default=None
-        Distance of the values in units of the direction; default: 1e-7, and more or less where that shows no noise.
+        Distance of the values in units of the direction; default: 1e-7, and more or less where that shows no noise
+        or the function is not defined.
 
     Returns
     -------
@@ -81,12 +83,16 @@ def estimate_noise(fun, x, direction=None, spacing=None):
         raise ValueError(f"spacing={spacing}: a positive number is needed.")
 
     def at(t):
-        with traced_code(), np.errstate(all="ignore"):
-            value = np.asarray(fun(x + t * direction), dtype=np.float64)
-        if not np.all(np.isfinite(value)):
+        try:
+            with traced_code(), np.errstate(all="ignore"):
+                value = real_array(fun(x + t * direction))
+            reason = "" if np.all(np.isfinite(value)) else f"{np.sum(~np.isfinite(value))} values NaN or infinite"
+        except FAILURES as error:
+            reason = f"{type(error).__name__}: {error}"
+        if reason:
             raise NonFiniteError(
-                f"{np.sum(~np.isfinite(value))} of {value.size} values are NaN or infinite {t:.1e} directions from x: "
-                "move x away from where the function is not defined."
+                f"the function is not defined {t:.1e} directions from x, {reason}: move x away from there, or pass a "
+                "smaller spacing."
             )
         return value
 
@@ -96,24 +102,36 @@ def estimate_noise(fun, x, direction=None, spacing=None):
 
 def noise_level(at, spacing=None):
     """Noise of ``at(t)``, an array, near t = 0, element by element; parameters as of :func:`estimate_noise`."""
-    h = _SPACING if spacing is None else spacing
-    noise, is_found, tried = None, False, set()
-    for _ in range(1 if spacing is not None else _MAX_TRIES):
-        tried.add(h)
-        values = _values(at, h)
-        level, found, is_flat = _levels(values)
-        if noise is None:
-            noise, is_found = level, found
-        else:  # what an earlier spacing has found stays; an upper bound gives way to a lower one, zero to anything
-            better = ~is_found & (found | (noise == 0.0) | ((level > 0.0) & (level < noise)))
-            noise, is_found = np.where(better, level, noise), is_found | found
-        missing = ~is_found
-        if not missing.any():
-            return noise if spacing is not None else _confirmed(at, h, noise, values)
-        h = h * _WIDER if np.all(is_flat[missing]) else h / _WIDER
+    if spacing is not None:
+        return _levels(_values(at, spacing))[0]
+    h, values = _first(at)
+    noise, is_found, is_flat = _levels(values)
+    tried = {h}
+    while not is_found.all() and len(tried) < _MAX_TRIES:
+        h = h * _WIDER if np.all(is_flat[~is_found]) else h / _WIDER
         if any(np.isclose(h, old, rtol=1e-6) for old in tried):
             break
-    return noise
+        tried.add(h)
+        try:
+            values = _values(at, h)
+        except NonFiniteError:  # a wider spacing leaves where the function is defined
+            break
+        level, found, is_flat = _levels(values)
+        # what an earlier spacing has found stays; an upper bound gives way to a lower one, zero to anything
+        better = ~is_found & (found | (noise == 0.0) | ((level > 0.0) & (level < noise)))
+        noise, is_found = np.where(better, level, noise), is_found | found
+    return _confirmed(at, h, noise, values) if is_found.all() else noise
+
+
+def _first(at):
+    """A spacing at which the function is defined, close to where it is not, and the values."""
+    h = _SPACING
+    for _ in range(_MAX_TRIES - 1):
+        try:
+            return h, _values(at, h)
+        except NonFiniteError:
+            h /= _WIDER
+    return h, _values(at, h)
 
 
 def _values(at, h):
@@ -122,23 +140,27 @@ def _values(at, h):
 
 
 def _confirmed(at, h, noise, values):
-    """The noise, or less where closer values show less: a kink looks like noise, but shrinks with the distance."""
+    """The noise, or less where closer values show less: what shrinks with the distance is a kink or a fast wave.
+
+    Values that are equal show nothing: rounding to few digits is noise from further away.
+    """
     if np.all(noise <= _ROUNDING * np.max(np.abs(values), axis=0)):
         return noise
     h = h / _WIDER
-    level, found, _ = _levels(_values(at, h))
-    return np.where(found, np.minimum(noise, level), noise)
+    level, found, is_flat = _levels(_values(at, h))
+    return np.where(found | ~is_flat, np.minimum(noise, level), noise)
 
 
 def _levels(values):
     """Noise of each element from its values at equal distances, whether it is one, and whether the values are flat."""
-    table = values
+    size = np.maximum(np.max(np.abs(values), axis=0), np.finfo(float).tiny)  # squares of large values overflow
+    table = values / size
     levels, changes = [], []
     for k in range(1, len(values) - 1):
         table = np.diff(table, axis=0)
         levels.append(np.sqrt(np.mean(table**2, axis=0) / comb(2 * k, k)))
         changes.append((table.max(axis=0) > 0.0) & (table.min(axis=0) < 0.0))
-    levels, changes = np.array(levels), np.array(changes)
+    levels, changes = np.array(levels) * size, np.array(changes)
     is_flat = 2 * np.sum(np.diff(values, axis=0) == 0.0, axis=0) >= len(values) - 1
     noise, found = levels[-1].copy(), np.zeros(values.shape[1:], dtype=bool)
     for k in range(len(levels) - 2):

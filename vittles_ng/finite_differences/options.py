@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["CentralDifferences", "RandomDirections"]
+from ..errors import ShapeError
+
+__all__ = ["CentralDifferences", "RandomDirections", "checked_generator", "noise_told"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -13,8 +15,8 @@ class CentralDifferences:
 
     Parameters
     ----------
-    noise : float or array_like of shape (n_input,), default=None
-        Standard deviation of the noise of each component of the equation; default: estimated at the base point, see
+    noise : float or array_like of shape (n_output,), default=None
+        Standard deviation of the noise of each value of the function; default: estimated at the base point, see
         :func:`estimate_noise`.
     rtol : float, default=1e-8
         Relative accuracy of a difference that is enough; where the noise forbids it, the best that there is.
@@ -84,7 +86,20 @@ class RandomDirections:
             raise TypeError(f"n_directions must be an integer, got {self.n_directions!r}.")
         if self.n_directions < 2:
             raise ValueError(f"n_directions must be at least 2, got {self.n_directions}.")
-        if not isinstance(self.rng, np.random.Generator):
-            raise TypeError(f"rng must be a numpy.random.Generator, got {type(self.rng).__name__}.")
+        checked_generator(self.rng)
         if not (np.isfinite(self.step) and self.step > 0.0):
             raise ValueError(f"step={self.step}: a positive number is needed.")
+
+
+def noise_told(noise, n):
+    """The noise that the user gave for a function of n values, (n,)."""
+    noise = np.ravel(np.asarray(noise, dtype=np.float64))
+    if noise.size not in (1, n):
+        raise ShapeError(f"noise of {noise.size} components for a function of {n} values: one number, or one for each.")
+    return np.broadcast_to(noise, (n,))
+
+
+def checked_generator(rng):
+    """Raise unless this is a generator of random numbers."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}.")

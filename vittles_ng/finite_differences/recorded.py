@@ -22,10 +22,11 @@ import numpy as np
 
 from ..errors import NonFiniteError
 from ..taylor.series import Workspace
-from .directional import FAILURES, MAX_ORDER, Values
+from .directional import MAX_ORDER
 from .ladder import coefficient
 from .noise import noise_level
-from .options import CentralDifferences, RandomDirections
+from .options import CentralDifferences, RandomDirections, noise_told
+from .values import FAILURES, Values
 
 __all__ = ["Differenced", "differenced"]
 
@@ -97,7 +98,7 @@ class Differenced:
     def _noise(self):
         value0 = self.values[0]
         if self.options.noise is not None:
-            return np.broadcast_to(np.asarray(self.options.noise, dtype=np.float64).ravel(), value0.shape)
+            return noise_told(self.options.noise, value0.size)
         signs = [np.random.default_rng(0).choice([-1.0, 1.0], part.size) for part in self.base]
 
         def near(t):
@@ -116,7 +117,7 @@ class Differenced:
         if reason:
             raise NonFiniteError(
                 f"the estimating equation is not defined close to the base point, {reason}: move the base point away "
-                "from the edge of where it is."
+                "from the edge of where it is, or pass a smaller step of random directions."
             )
         return value
 

@@ -13,6 +13,8 @@ import numpy as np
 from ..errors import DivergenceError, NonFiniteError
 from ..recursion import checked_integer
 from ..taylor.tracing import traced_code
+from .options import checked_generator
+from .values import FAILURES, real_array
 
 __all__ = ["Descent", "TwoPointGradient", "two_point_gradient", "zero_order_descent"]
 
@@ -54,6 +56,11 @@ class Descent(NamedTuple):
     n_evaluations: int
     reached: bool
 
+    @property
+    def n_calls(self):
+        """All calls of the objective: those for the estimates, one at the start and one after every step."""
+        return self.n_evaluations + len(self.objectives)
+
 
 def two_point_gradient(fun, x, rng, n_directions=1, step=None):
     """Unbiased estimate of the gradient of a smoothed function, from pairs of values in random directions.
@@ -67,7 +74,8 @@ def two_point_gradient(fun, x, rng, n_directions=1, step=None):
     n_directions : int, default=1
         Pairs of values to average over.
     step : float, default=None
-        The h above; default: ``eps^(1/3)`` times the largest ``1 + |x|``.
+        The h above, the same for all elements; default: ``(eps a b^2)^(1/3)`` with a the largest and b the smallest
+        ``1 + |x|``, which balances the rounding of the one with the curvature of the other.
 
     Returns
     -------
@@ -76,7 +84,9 @@ def two_point_gradient(fun, x, rng, n_directions=1, step=None):
     Raises
     ------
     NonFiniteError
-        A value is NaN or infinite.
+        A value is NaN or infinite, or the function raises ArithmeticError or ValueError; or x is not finite.
+    TypeError
+        Values that are no real numbers, or a generator of another kind.
 
     References
     ----------
@@ -91,9 +101,10 @@ def two_point_gradient(fun, x, rng, n_directions=1, step=None):
     >>> bool(np.all(abs(found.value - [2.0, 0.0]) < 4 * found.standard_error))
     True
     """
-    x = np.array(x, dtype=np.float64)
+    x = _point(x)
+    checked_generator(rng)
     n_directions = checked_integer(n_directions, "n_directions", 1)
-    h = _STEP * (1.0 + np.max(np.abs(x), initial=0.0)) if step is None else step
+    h = _default_step(x) if step is None else step
     if not (np.isfinite(h) and h > 0.0):
         raise ValueError(f"step={step}: a positive number is needed.")
     total, squares = np.zeros(x.shape), np.zeros(x.shape)
@@ -162,7 +173,10 @@ def zero_order_descent(objective, input_val0, smoothness, rng, n_steps, n_direct
         raise ValueError(f"smoothness={smoothness}: a positive number is needed.")
     n_steps = checked_integer(n_steps, "n_steps", 1)
     n_directions = checked_integer(n_directions, "n_directions", 1)
-    x = np.array(input_val0, dtype=np.float64)
+    if target is not None and np.isnan(target):
+        raise ValueError("target=nan: a number is needed, or None.")
+    checked_generator(rng)
+    x = _point(input_val0)
     length = 1.0 / (smoothness * (1.0 + (x.size + 1.0) / n_directions))
     objectives = [_value(objective, x)]
     while len(objectives) <= n_steps and not (target is not None and objectives[-1] <= target):
@@ -179,9 +193,24 @@ def zero_order_descent(objective, input_val0, smoothness, rng, n_steps, n_direct
     return Descent(x, np.array(objectives), done, 2 * n_directions * done, reached)
 
 
+def _point(x):
+    x = np.array(x, dtype=np.float64)
+    if not np.all(np.isfinite(x)):
+        raise NonFiniteError(f"{np.sum(~np.isfinite(x))} of {x.size} elements of x are NaN or infinite.")
+    return x
+
+
+def _default_step(x):
+    units = 1.0 + np.abs(x)
+    return _STEP * np.cbrt(units.max()) * np.cbrt(units.min()) ** 2 if x.size else _STEP
+
+
 def _value(fun, x):
-    with traced_code(), np.errstate(all="ignore"):
-        value = np.asarray(fun(x), dtype=np.float64)
+    try:
+        with traced_code(), np.errstate(all="ignore"):
+            value = real_array(fun(x.copy()))
+    except FAILURES as error:
+        raise NonFiniteError(f"the function raises {type(error).__name__} at a point: {error}.") from error
     if value.size != 1:
         raise TypeError(f"the function returned an array of shape {value.shape}: a number is needed.")
     value = float(value.reshape(()))
