@@ -18,7 +18,7 @@ from .taylor.recorded import Recorded
 from .taylor.tape import plain_value
 from .taylor.tracing import traced_code
 
-__all__ = ["Equation", "Problem", "Structure", "flatten_traced"]
+__all__ = ["Equation", "Problem", "Structure", "flatten_traced", "real_array"]
 
 
 class Structure:
@@ -42,7 +42,7 @@ class Structure:
     def __init__(self, value, name):
         self.name = name
         is_nested = _is_container(value)
-        leaves = _matching(value, value, name) if is_nested else [_as_float(value, name)]
+        leaves = _matching(value, value, name) if is_nested else [real_array(value, name)]
         self.flat0 = np.concatenate([leaf.ravel() for leaf in leaves]) if leaves else np.zeros(0)
         self.flat0.setflags(write=False)
         self.size = self.flat0.size
@@ -77,7 +77,7 @@ class Structure:
                 )
             leaves = _matching(self.template, value, name)
             return np.concatenate([leaf.ravel() for leaf in leaves])[None, :], False
-        new = _as_float(value, name, copy=False)
+        new = real_array(value, name, copy=False)
         is_batch = new.ndim == 2 and new.shape != self.shape and new.shape[1] == self.size
         if not is_batch and new.shape not in ((self.size,), self.shape) and not new.size == self.size == 1:
             raise ShapeError(
@@ -108,8 +108,18 @@ def _is_container(value):
     return isinstance(value, dict)
 
 
-def _as_float(value, name, copy=True):
-    """An array or number as an array of finite floats, a new one unless it need not be."""
+def real_array(value, name, copy=True):
+    """An array or number as an array of finite floats, a new one unless it need not be.
+
+    Raises
+    ------
+    TypeError
+        It holds something else than real numbers.
+    ShapeError
+        It is no array.
+    NonFiniteError
+        It holds NaN or infinities.
+    """
     if isinstance(value, dict):
         raise ShapeError(f"{name} has another structure: an array is needed, not a dict.")
     try:
@@ -147,7 +157,7 @@ def _matching(template, value, name):
     """The leaves of a value that must be built like a template, as float arrays."""
     parts, given = _parts(template), _parts(value)
     if parts is None:
-        leaf = _as_float(value, name)
+        leaf = real_array(value, name)
         if leaf.shape != np.shape(template) and not leaf.size == np.size(template) == 1:
             raise ShapeError(f"{name} has another structure: its shape is {leaf.shape}, not {np.shape(template)}.")
         return [leaf]

@@ -10,7 +10,7 @@ from ..taylor.tracing import traced_code
 from .ladder import coefficient
 from .noise import noise_level
 from .options import CentralDifferences, noise_told
-from .values import Values, real_array
+from .values import Values, returned_array
 
 __all__ = ["DirectionalDerivatives", "MAX_ORDER", "directional_derivatives"]
 
@@ -100,7 +100,7 @@ def directional_derivatives(fun, x, direction, order=1, differences=None):
 
     def at(t):
         with traced_code():
-            return real_array(fun(x + t * unit))
+            return returned_array(fun(x + t * unit))
 
     values = Values(at)
     value0 = values(0.0)

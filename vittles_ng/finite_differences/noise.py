@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import NonFiniteError, ShapeError
 from ..taylor.tracing import traced_code
-from .values import FAILURES, real_array
+from .values import FAILURES, returned_array
 
 __all__ = ["estimate_noise", "noise_level"]
 
@@ -85,7 +85,7 @@ def estimate_noise(fun, x, direction=None, spacing=None):
     def at(t):
         try:
             with traced_code(), np.errstate(all="ignore"):
-                value = real_array(fun(x + t * direction))
+                value = returned_array(fun(x + t * direction))
             reason = "" if np.all(np.isfinite(value)) else f"{np.sum(~np.isfinite(value))} values NaN or infinite"
         except FAILURES as error:
             reason = f"{type(error).__name__}: {error}"

@@ -4,13 +4,13 @@ import numpy as np
 
 from ..errors import ShapeError
 
-__all__ = ["FAILURES", "Values", "real_array"]
+__all__ = ["FAILURES", "Values", "returned_array"]
 
 #: What a function raises where it is not defined.
 FAILURES = (ArithmeticError, ValueError, np.linalg.LinAlgError)
 
 
-def real_array(value):
+def returned_array(value):
     """What a function returned as a new array of floats; of complex numbers or of no numbers a TypeError."""
     array = np.asarray(value)
     if array.dtype.kind not in "buif":

@@ -14,7 +14,7 @@ from ..errors import DivergenceError, NonFiniteError
 from ..recursion import checked_integer
 from ..taylor.tracing import traced_code
 from .options import checked_generator
-from .values import FAILURES, real_array
+from .values import FAILURES, returned_array
 
 __all__ = ["Descent", "TwoPointGradient", "two_point_gradient", "zero_order_descent"]
 
@@ -208,7 +208,7 @@ def _default_step(x):
 def _value(fun, x):
     try:
         with traced_code(), np.errstate(all="ignore"):
-            value = real_array(fun(x.copy()))
+            value = returned_array(fun(x.copy()))
     except FAILURES as error:
         raise NonFiniteError(f"the function raises {type(error).__name__} at a point: {error}.") from error
     if value.size != 1:

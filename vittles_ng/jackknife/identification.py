@@ -50,15 +50,12 @@ def unidentified(jackknife, weights_of, n_sets, are_resamples=False, fold_of=Non
     ndarray of bool, shape (n_sets,)
     """
     found = np.zeros(n_sets, bool)
+    if are_resamples and _is_spread(jackknife):
+        return found
     rows = _rows(jackknife)
     if rows is None:
         return found
     weights0 = jackknife.weights0
-    if are_resamples:
-        shares = weights0 * rows.leverages
-        shares = shares if jackknife.groups is None else group_sums(shares, jackknife.groups)[1]
-        if np.max(shares) <= _MOST_IN_A_UNIT:
-            return found
     if fold_of is not None:
         for i in np.flatnonzero(np.bincount(fold_of, weights=weights0 * rows.leverages) >= _NO_LESS):
             found[i] = rows.smallest(weights_of(slice(i, i + 1)) - weights0)[0] < _SINGULAR
@@ -71,6 +68,18 @@ def unidentified(jackknife, weights_of, n_sets, are_resamples=False, fold_of=Non
         if suspect.size:
             found[start + suspect] = rows.smallest(changes[suspect]) < _SINGULAR
     return found
+
+
+def _is_spread(jackknife):
+    """Whether no unit has so much of the leverage that resamples may miss a direction; found once."""
+    if "_leverage_is_spread" not in vars(jackknife):
+        rows, is_spread = _rows(jackknife), True
+        if rows is not None:
+            shares = jackknife.weights0 * rows.leverages
+            shares = shares if jackknife.groups is None else group_sums(shares, jackknife.groups)[1]
+            is_spread = bool(np.max(shares) <= _MOST_IN_A_UNIT)
+        jackknife._leverage_is_spread = is_spread
+    return jackknife._leverage_is_spread
 
 
 def unidentified_sets(jackknife, sets):

@@ -19,7 +19,7 @@ _DRAWS_AT_ONCE = 16_384
 
 
 class Resamples:
-    """Counts of resamples, drawn with replacement when they are asked for, and kept as small integers.
+    """Resamples, drawn with replacement whenever they are asked for.
 
     Blocks of resamples have streams of their own, by their number, so that whichever are asked for, and wherever they
     are drawn, they are the same (numpy.random, "Parallel random number generation").
@@ -33,11 +33,6 @@ class Resamples:
     n_resamples : int
     rng : Generator
         Gives the streams' seed.
-
-    Attributes
-    ----------
-    counts : ndarray of int, shape (n_resamples, n_units)
-        Of observations, or of groups in sorted order.
 
     Raises
     ------
@@ -59,38 +54,27 @@ class Resamples:
             n_draws = int(np.sum(share))
             if n_draws < 2:
                 raise DataError(f"{n_draws} group has weight: at least two groups are needed.")
-        seed = tuple(int(word) for word in rng.integers(0, 2**32, size=4))
-        cumulative = None if np.all(share == share[0]) else np.cumsum(share) / np.sum(share)
+        self._n_resamples = n_resamples
         self._drawing = _Drawing(
-            seed, len(share), n_draws, cumulative, np.sum(share) / n_draws, group, None if group is None else weights0
+            seed=tuple(int(word) for word in rng.integers(0, 2**32, size=4)),
+            n_units=len(share),
+            n_draws=n_draws,
+            cumulative=None if np.all(share == share[0]) else np.cumsum(share) / np.sum(share),
+            per_draw=np.sum(share) / n_draws,
+            group=group,
+            weights0=None if group is None else weights0,
         )
-        self._counts = np.empty((n_resamples, len(share)), dtype=np.min_scalar_type(n_draws))
-        self._is_drawn = np.zeros(-(-n_resamples // self._drawing.length), dtype=bool)
 
     def __len__(self):
-        return len(self._counts)
-
-    @property
-    def counts(self):
-        return self._drawn(slice(None))
-
-    def _drawn(self, rows):
-        start, stop, _ = rows.indices(len(self))
-        length = self._drawing.length
-        for block in range(start // length, -(-stop // length)):
-            if not self._is_drawn[block]:
-                of_block = slice(block * length, min((block + 1) * length, len(self)))
-                self._counts[of_block] = self._drawing.block(block)[: of_block.stop - of_block.start]
-                self._is_drawn[block] = True
-        return self._counts[rows]
+        return self._n_resamples
 
     def weights(self, rows):
         """The weights of some resamples, (n_rows, n_obs), for a slice; on average ``weights0``."""
-        return self._drawing.weights(self._drawn(rows))
+        return self.to_be_drawn(rows)()
 
     def to_be_drawn(self, rows):
         """The same for another process: a function without arguments that draws them there."""
-        return partial(self._drawing.anew, *rows.indices(len(self))[:2])
+        return partial(self._drawing.weights, *rows.indices(len(self))[:2])
 
 
 class _Drawing(NamedTuple):
@@ -104,34 +88,30 @@ class _Drawing(NamedTuple):
     group: np.ndarray | None
     weights0: np.ndarray | None  # with groups
 
-    @property
-    def length(self):
-        """Resamples in a block."""
-        return max(1, _DRAWS_AT_ONCE // self.n_draws)
+    def weights(self, start, stop):
+        """Of the resamples from ``start`` to ``stop``, (stop - start, n_obs)."""
+        out = np.empty((stop - start, self.n_units if self.group is None else len(self.group)))
+        length = max(1, _DRAWS_AT_ONCE // self.n_draws)
+        for number in range(start // length, -(-stop // length)):
+            first = number * length
+            counts = self._counts(number, length)[max(start - first, 0) : stop - first]
+            rows = out[max(first - start, 0) :][: len(counts)]
+            if self.group is None:
+                np.multiply(counts, self.per_draw, out=rows)
+            else:
+                np.multiply(counts[:, self.group], self.weights0, out=rows)
+        return out
 
-    def block(self, number):
-        """Multinomial counts (length, n_units): of draws, which takes an eighth of the time that binomials do."""
+    def _counts(self, number, length):
+        """Multinomial counts of a block: of draws, which takes an eighth of the time that binomials do."""
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
-        shape = (self.length, self.n_draws)
+        shape = (length, self.n_draws)
         if self.cumulative is None:
             draws = rng.integers(0, self.n_units, size=shape)
         else:
             draws = np.searchsorted(self.cumulative, rng.random(shape), side="right")
-        draws += (np.arange(self.length) * self.n_units)[:, None]
-        return np.bincount(draws.ravel(), minlength=self.length * self.n_units).reshape(self.length, self.n_units)
-
-    def weights(self, counts):
-        return counts * self.per_draw if self.group is None else counts[:, self.group] * self.weights0
-
-    def anew(self, start, stop):
-        """Weights of the resamples from ``start`` to ``stop``, (stop - start, n_obs)."""
-        n_obs = self.n_units if self.group is None else len(self.group)
-        out = np.empty((stop - start, n_obs))
-        for number in range(start // self.length, -(-stop // self.length)):
-            first = number * self.length
-            rows = slice(max(start - first, 0), stop - first)
-            out[first + rows.start - start : first + self.length - start] = self.weights(self.block(number)[rows])
-        return out
+        draws += (np.arange(length) * self.n_units)[:, None]
+        return np.bincount(draws.ravel(), minlength=length * self.n_units).reshape(length, self.n_units)
 
 
 def generator(rng):

@@ -5,28 +5,15 @@ import numbers
 import numpy as np
 import scipy.sparse
 
-from ..errors import NonFiniteError, NotASolutionError
+from ..errors import NotASolutionError
+from ..problem import real_array
 
-__all__ = ["check_newton_step", "checked_tolerance", "real_array"]
+__all__ = ["check_newton_step", "checked_tolerance", "dense_array"]
 
 
-def real_array(value, name):
-    """A copy of an array of finite real numbers, dense and of floats.
-
-    Raises
-    ------
-    TypeError
-        It holds something else than real numbers.
-    NonFiniteError
-        It holds NaN or infinities.
-    """
-    array = value.toarray() if scipy.sparse.issparse(value) else np.asarray(value)
-    if array.dtype.kind not in "buif":
-        raise TypeError(f"{name} has elements of type {array.dtype}: real numbers are needed.")
-    array = array.astype(np.float64)
-    if not np.all(np.isfinite(array)):
-        raise NonFiniteError(f"{np.sum(~np.isfinite(array))} of {array.size} elements of {name} are NaN or infinite.")
-    return array
+def dense_array(value, name):
+    """:func:`~vittles_ng.problem.real_array`, of a sparse matrix too."""
+    return real_array(value.toarray() if scipy.sparse.issparse(value) else value, name)
 
 
 def checked_tolerance(tol, name):

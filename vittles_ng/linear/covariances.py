@@ -18,7 +18,7 @@ from ..base_point import BasePoint
 from ..errors import IndependentError, NonFiniteError, ShapeError
 from ..problem import Structure, flatten_traced
 from ..taylor.recorded import Recorded
-from .checks import check_newton_step, checked_tolerance, real_array
+from .checks import check_newton_step, checked_tolerance, dense_array
 from .location import solved_minimum
 
 __all__ = ["LinearResponseCovariances"]
@@ -214,7 +214,7 @@ class LinearResponseCovariances:
         return 0.5 * (covariance + covariance.T)
 
     def _checked(self, jacobian, name):
-        jacobian = real_array(jacobian, name)
+        jacobian = dense_array(jacobian, name)
         if jacobian.ndim != 2 or jacobian.shape[1] != self._structure.size:
             raise ShapeError(
                 f"{name} has shape {jacobian.shape}: (n_moments, {self._structure.size}) is needed, a row for each "

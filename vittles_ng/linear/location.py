@@ -15,12 +15,12 @@ import scipy.sparse
 from ..adjoint import pulled_back
 from ..errors import IndependentError, MismatchError, ShapeError
 from ..memory import OF_MEMORY, check_size, memory_limit
-from ..problem import Equation
+from ..problem import Equation, real_array
 from ..recursion import Recursion
 from ..solvers import choose_solver
 from ..taylor.recorded import Recorded
 from ..tensors import derivative_tensors
-from .checks import real_array
+from .checks import dense_array
 
 __all__ = ["Location", "solved_minimum"]
 
@@ -86,7 +86,7 @@ class Location:
         return rng.standard_normal((1, problem.hyper.size)) / size
 
     def _checked_cross(self, cross0, name):
-        cross = real_array(cross0, name)
+        cross = dense_array(cross0, name)
         expected = (self.problem.input.size, self.hyper.size)
         if cross.shape != expected:
             raise ShapeError(f"{name} has shape {cross.shape}: (n_input, n_hyper) = {expected} is needed.")

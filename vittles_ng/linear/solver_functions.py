@@ -10,10 +10,10 @@ from scipy.linalg import cho_solve
 from scipy.sparse.linalg import LinearOperator
 
 from ..errors import MismatchError, NotPositiveDefiniteError, ShapeError, SolveFailed
+from ..problem import real_array
 from ..recursion import checked_integer
 from ..solvers import CallableSolver, ConjugateGradient, DenseCholesky, Solver, check_solves, choose_solver
 from ..solvers.checks import as_dense, symmetrised
-from .checks import real_array
 
 __all__ = [
     "get_cg_solver",

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..errors import IndependentError, ShapeError
 from ..memory import OF_MEMORY, check_size, memory_limit
-from .iteration import Growth, Iteration, real_array
+from ..problem import real_array
+from .iteration import Growth, Iteration
 
 __all__ = ["UnrolledJacobian", "check_dependence", "checked_jacobian", "unroll_forward"]
 

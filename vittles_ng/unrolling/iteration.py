@@ -12,21 +12,10 @@ from .methods import Method
 from .penalty import L1Penalty
 from .products import SecondDerivatives, check_objective
 
-__all__ = ["Growth", "Iteration", "real_array"]
+__all__ = ["Growth", "Iteration"]
 
 #: Growth of the gradient and of the way gone that no method that converges shows.
 _RUN_AWAY = 1e8
-
-
-def real_array(value, name):
-    """An array of finite floats, a copy."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "buif":
-        raise TypeError(f"{name} has elements of type {array.dtype}: real numbers are needed.")
-    array = array.astype(np.float64)
-    if not np.all(np.isfinite(array)):
-        raise NonFiniteError(f"{np.sum(~np.isfinite(array))} elements of {name} are NaN or infinite.")
-    return array
 
 
 class Iteration:

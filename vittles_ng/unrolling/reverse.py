@@ -15,10 +15,11 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..memory import OF_MEMORY, check_size, memory_limit
+from ..problem import real_array
 from ..taylor.tracing import traced_code
 from .checkpoints import reversed_states
 from .forward import check_dependence, checked_jacobian
-from .iteration import Growth, Iteration, real_array
+from .iteration import Growth, Iteration
 
 __all__ = ["UnrolledGradient", "unroll_reverse"]
 
