@@ -9,7 +9,7 @@ from scipy.special import lambertw
 from trust_cases import TRUST_MODELS, cases
 
 import vittles_ng as vn
-from vittles_ng import polish, trust
+from vittles_ng import chord, newton, polish, trust
 from vittles_ng.errors import NonFiniteError, ShapeError
 from vittles_ng.trust import convergence_radius, range_of_validity
 
@@ -565,7 +565,7 @@ def test_a_short_step_beside_an_input_that_ran_away_is_no_solution(order, h):
 def _run_polish(expansion, start, hyper, contraction=np.inf):
     problem, solver = expansion._problem, expansion.solver
     hyper = np.array(hyper, dtype=float)
-    point = polish.evaluate(problem, solver, np.array(start, dtype=float), hyper)
+    point = chord.evaluate(problem, solver, np.array(start, dtype=float), hyper)
     return polish.polish(problem, solver, [point], hyper, contraction)
 
 
@@ -584,14 +584,14 @@ def test_newton_steps_with_the_old_factor_alone(name, monkeypatch):
 @pytest.mark.parametrize("name", ["economy", "two equations"])
 def test_a_new_factor_where_the_iteration_fails_is_told(name, monkeypatch):
     monkeypatch.setattr(polish, "_MAX_CHORD", 0)
-    monkeypatch.setattr(polish, "_MAX_KRYLOV", 1)
+    monkeypatch.setattr(newton, "_MAX_KRYLOV", 1)
     model = TRUST_MODELS[name]
     new = model.hyper_val0 + model.lines[1]
     found = model.expansion.refit(new, polish=True)
     assert found.trusted and found.n_factorizations >= 1
     assert f"{found.n_factorizations} new factorizations were needed" in found.message
     np.testing.assert_allclose(found.value, model.exact_along(model.lines[1])[-1], rtol=0, atol=1e-10)
-    monkeypatch.setattr(polish, "_MAX_FACTORED", 1)
+    monkeypatch.setattr(newton, "_MAX_FACTORED", 1)
     failed = model.expansion.refit(new, polish=True)
     assert not failed.trusted and failed.n_factorizations == 0 and "too many to factor" in failed.message
 
@@ -620,8 +620,8 @@ def test_mixing_solves_a_linear_problem_in_as_many_steps_as_inputs():
     def steps(n_last):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(polish, "_DEPTH", n_last)
-            start = polish.evaluate(problem, solver, exact(2.0), hyper)
-            best, n = polish._mix(lambda x: polish.evaluate(problem, solver, x, hyper), [start], 1.0, 100)
+            start = chord.evaluate(problem, solver, exact(2.0), hyper)
+            best, n = polish._mix(lambda x: chord.evaluate(problem, solver, x, hyper), [start], 1.0, 100)
         return n, best
 
     n, best = steps(polish._DEPTH)
@@ -633,9 +633,9 @@ def test_definiteness_is_looked_at_where_the_solution_is():
     # the curvature 3 x^2 - 1 is positive at x = 2, where a tape was recorded, and negative at the solution 0
     expansion = minimum(lambda x, h: anp.sum(0.25 * x**4 - 0.5 * h[0] * x**2), [0.0], [-1.0])
     problem, solver, hyper = expansion._problem, expansion.solver, np.array([1.0])
-    newton = polish._Newton(problem, solver, hyper)
-    newton._record(np.array([2.0]))
-    is_minimum, told = newton.is_minimum(polish.evaluate(problem, solver, np.zeros(1), hyper))
+    steps = newton.Newton(problem, solver, hyper)
+    steps._record(np.array([2.0]))
+    is_minimum, told = steps.is_minimum(chord.evaluate(problem, solver, np.zeros(1), hyper))
     assert is_minimum is False and "smallest eigenvalue -1.0e+00" in told
 
 
@@ -667,10 +667,10 @@ def test_definiteness_by_lanczos(monkeypatch, rng, h, expected):
     objective = minimum(lambda x, h: 0.5 * anp.dot(x, anp.dot(a, x)) - 0.5 * h[0] * anp.sum(x**2), np.zeros(40), [-1.0])
     problem = objective._problem.at(np.zeros(40), np.array([h]))
     exact = smallest - h
-    is_positive, value = polish.is_positive_definite(problem, objective._problem, objective.solver)
+    is_positive, value = newton.is_positive_definite(problem, objective._problem, objective.solver)
     assert is_positive is expected and value == pytest.approx(exact)
-    monkeypatch.setattr(polish, "_MAX_EIGENVALUES", 10)
-    is_positive, value = polish.is_positive_definite(problem, objective._problem, objective.solver)
+    monkeypatch.setattr(newton, "_MAX_EIGENVALUES", 10)
+    is_positive, value = newton.is_positive_definite(problem, objective._problem, objective.solver)
     assert is_positive is expected and value == pytest.approx(exact / (smallest + 1.0), rel=1e-2)
 
 
@@ -729,7 +729,7 @@ def test_a_point_where_gradient_and_hessian_vanish_together_is_no_solution():
     # exp(-x) + h x has its minimum at -log(h), and none at h = 0, where everything is flat far out
     expansion = minimum(lambda x, h: anp.sum(anp.exp(-x)) + h[0] * anp.sum(x), [0.0], [1.0])
     problem, solver, hyper = expansion._problem, expansion.solver, np.zeros(1)
-    far = polish.evaluate(problem, solver, np.array([40.0]), hyper)
+    far = chord.evaluate(problem, solver, np.array([40.0]), hyper)
     assert far.size < 1e-17
     found = polish.polish(problem, solver, [far], hyper, contraction=0.1)
     assert not found.converged and "runs away" in found.message

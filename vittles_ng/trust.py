@@ -17,9 +17,10 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from .chord import evaluate
 from .errors import NonFiniteError, ShapeError
 from .executors import progress
-from .polish import MAX_CONTRACTION, evaluate
+from .polish import MAX_CONTRACTION
 from .polish import polish as polish_point
 from .radius import convergence_radius, range_of_validity
 
@@ -254,7 +255,7 @@ def evidence(problem, solver, points, hyper):
     solver : Solver
         The factor at the base point.
     points : list of two Point
-        At a value, where the equation is defined, and one chord step further; see :func:`vittles_ng.polish.evaluate`.
+        At a value, where the equation is defined, and one chord step further; see :func:`vittles_ng.chord.evaluate`.
     hyper : ndarray of shape (n_hyper,)
 
     Returns

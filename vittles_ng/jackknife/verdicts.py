@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..chord import evaluate
 from ..errors import NonFiniteError
 from ..executors import progress
-from ..polish import evaluate
 from ..trust import evidence
 from .identification import judge_of
 

@@ -13,8 +13,9 @@ JASA 72 (1977) 15; Pregibon, Ann. Statist. 9 (1981) 705). Bringing one back: ``1
 import numpy as np
 
 from ..adjoint import pulled_back
+from ..chord import evaluate
 from ..errors import VittlesError
-from ..polish import evaluate, polish
+from ..polish import polish
 from ..taylor.recorded import Recorded
 from .quantities import mixed
 
