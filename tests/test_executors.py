@@ -210,6 +210,7 @@ def test_the_rng_is_used_alike(data, pools):
         (1000, 2, 8, None, [120, 128, 120, 128, 128, 120, 128, 128]),
         (1000, 2, 12, 130, [108, 108, 120] * 2 + [108, 108, 112]),
         (10, 1, 1, 1, [1] * 10),
+        (10, 1, 4, 3, [3, 3, 3, 1]),
     ],
 )
 def test_blocks_share_the_work(n, n_workers, multiple, most, lengths):

@@ -1,5 +1,6 @@
 """The engine against closed forms, mpmath, exact refits, nested derivatives and the numbers of vittles 0.173."""
 
+import copy
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -549,6 +550,37 @@ def test_a_batch_of_nested_hypers_is_an_array():
 def test_arguments_without_meaning_here_are_refused(name, argument, match):
     with pytest.raises(TypeError, match=match):
         MODELS[name].expand(2, **argument)
+
+
+@pytest.mark.parametrize("name", ["ridge path", "cubic"])
+def test_the_predecessors_defaults_ask_for_nothing(name):
+    model = MODELS[name]
+    plain = model.expand(2)
+    given = model.expand(2, forward_mode=True, max_input_order=None, max_hyper_order=None, force=False)
+    new = plain.hyper_val0 * 1.1
+    np.testing.assert_array_equal(given.evaluate_taylor_series(new), plain.evaluate_taylor_series(new))
+
+
+@pytest.mark.parametrize("name", ["ridge path", "cubic"])
+def test_a_deep_copy_is_another_expansion_with_the_same_values(name):
+    expansion = MODELS[name].expand(3)
+    new = expansion.hyper_val0 * 1.1
+    values = expansion.evaluate_taylor_series(new)
+    other = copy.deepcopy(expansion)
+    assert other is not expansion
+    np.testing.assert_array_equal(other.evaluate_taylor_series(new), values)
+    np.testing.assert_array_equal(other.derivative_tensor(1), expansion.derivative_tensor(1))
+
+
+def test_a_solution_to_the_last_bit_is_one_whatever_the_units_of_the_objective():
+    def objective(x, h):
+        return 0.5e20 * anp.sum((x - h) ** 2)
+
+    base = np.full(3, np.nextafter(1.0, 2.0))
+    expansion = Expansion.optimization_objective(objective, base, np.ones(3), 1)
+    np.testing.assert_allclose(expansion.evaluate_taylor_series(np.full(3, 2.0)), 2.0, rtol=1e-15)
+    with pytest.raises(NotASolutionError):
+        Expansion.optimization_objective(objective, np.full(3, 1.0 + 1e-12), np.ones(3), 1)
 
 
 @pytest.mark.parametrize("name", ["ridge path", "cubic"])

@@ -382,6 +382,22 @@ def test_inner_problem_that_is_not_solved(logistic, method, products):
     assert np.linalg.norm(found.gradient - logistic.exact(h)) <= found.error_bound <= 0.2
 
 
+@pytest.mark.parametrize("smallest", [1e-8, 1e-10, 1e-12])
+def test_a_minimum_to_rounding_is_taken_whatever_the_condition(smallest):
+    rng = np.random.default_rng(0)
+    q, _ = np.linalg.qr(rng.normal(size=(8, 8)))
+    matrix = (q * np.geomspace(smallest, 1.0, 8)) @ q.T
+    matrix = 0.5 * (matrix + matrix.T)
+
+    def objective(b, h):  # the minimum is h
+        return 0.5 * anp.dot(b, anp.dot(matrix, b)) - anp.dot(b, anp.dot(matrix, h))
+
+    for h in rng.normal(size=(10, 8)):
+        found = hypergradient(lambda b: 0.5 * anp.sum((b - 1.0) ** 2), objective, h, h, tol=np.inf)
+        assert np.linalg.norm(found.gradient - (h - 1.0)) <= found.error_bound
+        assert found.condition == pytest.approx(1.0 / smallest, rel=0.2)
+
+
 def test_conditioning_is_reported():
     scales = np.array([1.0, 1e-7])
 
@@ -566,7 +582,7 @@ def test_same_optimum_whatever_the_prediction_and_schedule(logistic, order, sche
     options = {"order": order, "schedule": schedule, "tol": 1e-6}
     found = optimise_hypers(logistic.outer, logistic.objective, np.zeros(6), logistic.hyper, **options)
     assert found.converged
-    assert np.max(np.abs(logistic.exact(found.hyper))) < 2e-3 if schedule else 2e-6
+    assert np.max(np.abs(logistic.exact(found.hyper))) < (2e-3 if schedule else 2e-6)
     if schedule is None:
         assert found.n_polished == found.n_inner_solves - 1
 
@@ -625,6 +641,11 @@ def test_budget_is_kept(logistic):
     assert "3 inner solves are spent" in found.message
     found = optimise_hypers(logistic.outer, logistic.objective, np.zeros(6), logistic.hyper, max_inner_solves=1)
     assert found.n_inner_solves == 1 and found.hyper == pytest.approx(logistic.hyper)
+    for n in (1, 2, 3):
+        found = optimise_hypers(
+            logistic.outer, logistic.objective, np.zeros(6), logistic.hyper, max_inner_solves=n, schedule="cubic"
+        )
+        assert found.n_inner_solves == len(found.hypers) == n and f"all {n} inner solves" in found.message
 
 
 def test_failure_on_the_way_keeps_the_best_point():

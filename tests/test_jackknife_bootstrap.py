@@ -88,6 +88,14 @@ def test_weights_are_frequencies_and_zeros_are_never_drawn():
     assert np.allclose(fractions.mean(axis=0), [0.5, 0.75, 1.5], atol=0.03)
 
 
+def test_the_largest_draw_is_of_the_last_unit():
+    # these weights' running sum, over their sum, ends below one
+    weights0 = np.random.default_rng(5).uniform(0.5, 1.5, 10)
+    assert (np.cumsum(weights0) / np.sum(weights0))[-1] < 1.0
+    drawing = Resamples(weights0, None, 3, np.random.default_rng(0))._drawing
+    assert np.searchsorted(drawing.cumulative, np.nextafter(1.0, 0.0), side="right") == 9
+
+
 def test_groups_are_drawn_whole():
     weights0, groups = np.array([1.0, 2.0, 1.0, 0.0, 1.0]), np.array(["b", "b", "a", "a", "c"])
     counts = Resamples(weights0, groups, 5000, np.random.default_rng(0)).weights(slice(None))

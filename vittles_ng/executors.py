@@ -103,7 +103,9 @@ def blocks_of(n, n_workers, multiple=1, most=None, per_worker=4):
     units = -(-n // multiple)
     n_blocks = min(units, per_worker * n_workers)
     if most is not None:
-        n_blocks = max(n_blocks, -(-units // max(1, most // multiple)))
+        multiple = min(multiple, max(1, most))
+        units = -(-n // multiple)
+        n_blocks = max(min(units, n_blocks), -(-units // (most // multiple or 1)))
     ends = [min(n, i * units // max(1, n_blocks) * multiple) for i in range(n_blocks + 1)]
     return [slice(start, stop) for start, stop in pairwise(ends)]
 

@@ -32,6 +32,7 @@ _REFUSED = {
     "hess0": "for an estimating equation this argument is called hess_solver",
     "polish_optimum": "an estimating equation is not polished; solve it to a tighter tolerance",
 }
+_DEFAULTS = {"max_input_order": None, "max_hyper_order": None, "force": False}
 
 
 class ParametricSensitivityTaylorExpansion(Evaluation):
@@ -369,10 +370,10 @@ class ParametricSensitivityTaylorExpansion(Evaluation):
 
 
 def _refuse(unsupported):
-    """vittles' arguments that would be accepted and ignored."""
+    """vittles' arguments that would be accepted and ignored; its defaults, which ask for nothing, may stand."""
     if unsupported.pop("forward_mode", True) is not True:
         raise TypeError("forward_mode: the engine has one mode, Taylor arithmetic; leave the argument out.")
-    for name in unsupported:
+    for name in (name for name, value in unsupported.items() if name not in _DEFAULTS or value is not _DEFAULTS[name]):
         if name in _REFUSED:
             raise TypeError(f"{name}: {_REFUSED[name]}.")
         raise TypeError(f"unexpected keyword argument '{name}'.")

@@ -339,7 +339,8 @@ class Problem(Equation):
 
         For an objective the Newton decrement ``sqrt(G^T H^{-1} G)``, whose half square is the decrease that is left,
         must be at most ``tol sqrt(1 + |objective|)``; it does not depend on the scaling of the inputs. For an
-        estimating equation every component of the step must be, ``|step_i| <= tol (1 + |input_i|)``.
+        estimating equation every component of the step must be, ``|step_i| <= tol (1 + |input_i|)``. A step of a few
+        roundings of the input is small: nobody can do better.
         """
         size = np.abs(step) / (1.0 + np.abs(self.input.flat0))
         worst = int(np.argmax(size))
@@ -354,7 +355,7 @@ class Problem(Equation):
             name = "Newton decrement (relative to sqrt(1 + |objective|))"
         else:
             measure, name = float(size[worst]), "Newton step (relative to 1 + |input|)"
-        if not measure <= tol:
+        if not measure <= tol and not size[worst] <= 4.0 * np.finfo(float).eps:
             if self.is_objective:
                 remedy = "pass polish_optimum=True, or re-optimise to a tighter tolerance"
             else:

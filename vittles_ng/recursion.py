@@ -39,6 +39,10 @@ class Recursion:
         self._idle = {}  # walks not in use, by number of steps
         self._lock = threading.Lock()
 
+    def __deepcopy__(self, memo):
+        """Another that shares what never changes, the tape and the factor."""
+        return Recursion(self._recorded, self._solver, self._n_input, self._n_hyper)
+
     def along(self, direction, order):
         """Coefficients 1..order along one direction (n_hyper,), as (order, n_input).
 

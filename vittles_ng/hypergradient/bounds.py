@@ -25,8 +25,10 @@ from ..errors import NonFiniteError, NotASolutionError
 __all__ = ["InnerError", "inner_error", "linear_error"]
 
 _EPS = np.finfo(float).eps
-#: Newton step, relative to 1 + |input|, below which one that does not contract is rounding.
+#: Newton step, relative to 1 + |input|, below which one that does not contract is rounding, whatever the condition.
 _AT_ROUNDING = 1e-8
+#: Roundings of the gradient, turned into a Newton step by the condition of H.
+_ROUNDINGS = 8.0
 
 
 class InnerError(NamedTuple):
@@ -70,7 +72,9 @@ def inner_error(derivatives, outer, system, adjoint, lagrangian):
             f"the Newton step from input_val, of length {length:.1e}, leads nowhere: {error}"
         ) from None
     h = 2.0 * float(np.linalg.norm(system.solve(there.gradient))) / length
-    growth = _growth(h, step, z)
+    extremes = system.extremes
+    condition = extremes.largest / max(extremes.smallest, extremes.smallest_at_most)
+    growth = _growth(h, step, z, max(_AT_ROUNDING, _ROUNDINGS * derivatives.accuracy * condition))
     change_input = by_input - there.hessian(adjoint) - lagrangian[0]
     change_hyper = by_hyper - there.pulled(adjoint) - lagrangian[1]
     through_input = there.pulled(system.solve(change_input))
@@ -79,11 +83,11 @@ def inner_error(derivatives, outer, system, adjoint, lagrangian):
     return InnerError(float(growth * first), growth * length)
 
 
-def _growth(h, step, z):
+def _growth(h, step, z, rounding):
     """How much longer than the Newton step, and than what it does at first order, the whole error may be."""
     if h >= 0.5:
         size = float(np.max(np.abs(step) / (1.0 + np.abs(z))))
-        if size > _AT_ROUNDING:
+        if size > rounding:
             raise NotASolutionError(
                 f"input_val does not solve the inner problem: the Newton step is {size:.1e} of 1 + |input| and the "
                 f"next one {0.5 * h:.1e} of it (0.25 at most is needed for a bound): solve the inner problem first."

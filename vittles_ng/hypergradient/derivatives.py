@@ -12,20 +12,19 @@ import numpy as np
 from autograd import grad
 
 from ..adjoint import pulled_back
-from ..base_point import BasePoint
 from ..errors import IndependentError, NonFiniteError, NonSmoothError
-from ..finite_differences import hessian_product
+from ..finite_differences.hessian import RELATIVE_STEP, hessian_product
 from ..problem import Equation
 from ..solvers import choose_solver
 from ..taylor.tracing import traced_code
 
-__all__ = ["DifferenceDerivatives", "ExactDerivatives", "exact_derivatives"]
+__all__ = ["DifferenceDerivatives", "ExactDerivatives"]
 
 #: Relative error of a difference beyond which there is no derivative.
 _WORST_ACCURACY = 0.01
 _EPS = np.finfo(float).eps
 #: Relative step of a difference, twice that of a product, that tells the product's error.
-_LONGER = 2.0 * _EPS ** (1 / 3)
+_LONGER = 2.0 * RELATIVE_STEP
 
 
 class ExactDerivatives:
@@ -197,8 +196,3 @@ class DifferenceDerivatives:
         moved = copy.copy(self)
         moved._place(np.array(input_val))
         return moved
-
-
-def exact_derivatives(objective, input_val, hyper_val, solver="auto", sparsity=None):
-    """:class:`ExactDerivatives` of an objective at a point."""
-    return ExactDerivatives(BasePoint(objective, input_val, hyper_val, True, solver, sparsity))

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..base_point import BasePoint
 from ..errors import NotASolutionError
 from ..unrolling.methods import Method
 from .bounds import inner_error, linear_error
-from .derivatives import DifferenceDerivatives, exact_derivatives
+from .derivatives import DifferenceDerivatives, ExactDerivatives
 from .outer import OuterLoss
 from .schedules import is_number
 from .spectrum import cross_norm
@@ -174,7 +175,7 @@ def hypergradient(
     """
     _check_arguments(method, products, tol, factor, solver, sparsity, unrolling)
     if products == "exact":
-        derivatives = exact_derivatives(objective, input_val, hyper_val, solver, sparsity)
+        derivatives = ExactDerivatives(BasePoint(objective, input_val, hyper_val, True, solver, sparsity))
     else:
         derivatives = DifferenceDerivatives(objective, input_val, hyper_val)
     outer = OuterLoss(outer_loss, *derivatives.structures)

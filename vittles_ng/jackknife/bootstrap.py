@@ -86,7 +86,7 @@ class Bootstrap:
 
     @property
     def weights(self):
-        """The resamples' weights, (n_resamples, n_obs), formed from counts when asked for."""
+        """The resamples' weights, (n_resamples, n_obs), drawn again whenever they are asked for."""
         return self._resamples.weights(slice(None))
 
     def __repr__(self):

@@ -59,7 +59,7 @@ class Resamples:
             seed=tuple(int(word) for word in rng.integers(0, 2**32, size=4)),
             n_units=len(share),
             n_draws=n_draws,
-            cumulative=None if np.all(share == share[0]) else np.cumsum(share) / np.sum(share),
+            cumulative=None if np.all(share == share[0]) else np.cumsum(share) / np.cumsum(share)[-1],
             per_draw=np.sum(share) / n_draws,
             group=group,
             weights0=None if group is None else weights0,
