@@ -144,6 +144,40 @@ def test_units_of_the_inputs(units):
     assert np.allclose(expansion.evaluate_taylor_series([4.04]) / units, math.sqrt(4.04), rtol=1e-6)
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_an_equation_in_small_units_is_not_lost_in_the_noise_of_another(order):
+    expansion = from_black_box(
+        lambda x, eps: np.array([1e-8 * (math.exp(x[0]) - eps[0]), 1e6 * (x[1] - eps[0])]),
+        [0.0, 1.0],
+        [1.0],
+        order,
+        differences=CentralDifferences(noise=[1e-24, 1e-2]),
+    )
+    found = expansion.refit([1.1], tol=1e-4)
+    assert not found.trusted
+    assert found.error_estimate[0] > 0.5 * abs(found.value[0] - math.log(1.1))
+
+
+def test_an_input_in_small_units_polished_beside_a_noisy_one():
+    expansion = from_black_box(
+        lambda x, eps: np.array([math.exp(1e4 * x[0]) - eps[0], x[1] - eps[0]]),
+        [0.0, 1.0],
+        [1.0],
+        2,
+        differences=CentralDifferences(noise=[1e-16, 1e-9]),
+    )
+    found = expansion.refit([1.1], polish=True)
+    errors_made = np.abs(found.value - [1e-4 * math.log(1.1), 1.1])
+    assert found.trusted
+    assert np.all(errors_made <= found.error_estimate)
+    assert found.error_estimate[0] < 1e-15
+
+
+def test_values_of_another_shape_close_by():
+    with pytest.raises(errors.ShapeError, match="2 values for 1 inputs"):
+        from_black_box(lambda x, eps: np.zeros(1 if x[0] == 1.0 else 2), [1.0], [1.0], 1)
+
+
 def test_refits_cover_their_errors_over_random_equations():
     """Equations of random size in random units, with noise or without: true errors against estimates."""
     ratios, polished = [], []

@@ -143,6 +143,11 @@ def test_refused(name):
         hessian_product(gradient, x, **arguments)
 
 
+def test_a_gradient_that_raises_is_told_in_a_sentence():
+    with pytest.raises(errors.NonFiniteError, match=r"the gradient: ZeroDivisionError: division by zero\. This is at"):
+        hessian_product(lambda x: [1 / 0], [1.0])
+
+
 def test_directions_are_checked():
     product = hessian_product(np.exp, np.zeros(3))
     with pytest.raises(errors.NonFiniteError, match="the direction"):
@@ -219,6 +224,11 @@ def test_noise_of_fast_waves_is_rounding():
     """At the first spacing they look like noise; closer by they shrink."""
     for rate in (1e7, 1e8):
         assert estimate_noise(lambda x: np.sin(rate * x), 1.0 / rate) < 1e-6  # noqa: B023
+
+
+def test_noise_of_values_that_change_shape():
+    with pytest.raises(errors.ShapeError, match=r"shapes \(1,\), \(2,\)"):
+        estimate_noise(lambda x: np.ones(1 if x > 1.000001 else 2), 1.0)
 
 
 def test_noise_close_to_an_edge():
@@ -395,6 +405,19 @@ def test_the_functions_unit_changes_nothing(unit):
     assert np.array_equal(other.values, unit * one.values)
     assert np.array_equal(other.error_estimates, unit * one.error_estimates)
     assert other.n_evaluations == one.n_evaluations
+
+
+@pytest.mark.parametrize("rate", [1e2, 1e3, 1e4, 1e6, 1e8])
+def test_functions_that_grow_by_hundreds_of_decades_over_the_first_steps(rate):
+    found = directional_derivatives(lambda x: np.exp(rate * x), 0.0, 1.0, 3)
+    of_one = rate ** np.arange(1.0, 4.0)
+    assert np.all(np.abs(found.values / of_one - 1.0) <= np.minimum(3.0 * found.error_estimates / of_one, 1e-5))
+
+
+@pytest.mark.parametrize("function, order", [(lambda x: np.maximum(x, 0.0) ** 2, 2), (lambda x: abs(x) ** 3, 3)])
+def test_kinks_of_higher_derivatives(function, order):
+    with pytest.raises(errors.NonSmoothError, match="do not settle"):
+        directional_derivatives(function, 0.0, 1.0, order)
 
 
 def test_constant_components_do_not_spoil_the_others():

@@ -240,9 +240,9 @@ class BlackBoxTaylorExpansion(ParametricSensitivityTaylorExpansion):
         is_polished = not failure and polish and not np.array_equal(found.value, value)
         if polish and has_noise and not failure:
             found, is_polished, message = self._polished_to_noise(found, value, hyper)
-        found = self._completed(found, errors, hyper, tol, message, is_polished)
         if polish:
             found = replace(found, n_polish=max(self._problem.n_calls - n_before - 2, 0))
+        found = self._completed(found, errors, hyper, tol, message, is_polished)
         if not is_batch:
             return found
         kinds = {"message": object, "positive_definite": object}
@@ -301,7 +301,8 @@ class BlackBoxTaylorExpansion(ParametricSensitivityTaylorExpansion):
                 value = value - step
                 norm = float(np.linalg.norm(self._residual(value, hyper)))
                 message = f"polished to the noise of the equation in {n + 1} chord steps"
-                return replace(found, value=value, error_estimate=self._noise, residual_norm=norm), True, message
+                error = np.maximum(self._noise, np.abs(step))
+                return replace(found, value=value, error_estimate=error, residual_norm=norm), True, message
             if not size < 2.0 * last:
                 break
             value, last = value - step, size
@@ -315,13 +316,26 @@ class BlackBoxTaylorExpansion(ParametricSensitivityTaylorExpansion):
         except FAILURES:
             return np.full_like(value, np.nan)
 
+    def _step_of_noise(self, found, hyper):
+        """The chord step from a refit where it may be noise alone, in every input; else None."""
+        if not found.residual_norm <= _WITHIN * np.linalg.norm(self._problem.recorded.noise):
+            return None
+        residual = self._residual(found.value, hyper)
+        if not np.all(np.isfinite(residual)):
+            return None
+        # equations in small units are lost in the norm, their part of the step is not
+        step = self.solver.solve(residual)
+        floor = np.maximum(self._noise, _EPS * (1.0 + np.abs(found.value)))
+        return step if np.all(np.abs(step) <= _WITHIN / _SIGMAS * floor) else None
+
     def _completed(self, found, errors, hyper, tol, message, is_polished):
         """A refit whose error estimate and verdict include the differences and the noise."""
-        noise = self._problem.recorded.noise
-        is_noise = found.residual_norm <= _WITHIN * np.linalg.norm(noise)
-        estimate = found.error_estimate
-        if is_noise and not np.all(estimate <= self._noise):  # steps that are noise neither contract nor show an error
-            estimate = self._noise.copy()
+        estimate, is_noise = found.error_estimate, False
+        if not (is_polished or found.trusted) or not np.all(estimate <= self._noise):
+            step = self._step_of_noise(found, hyper)
+            is_noise = step is not None
+            if is_noise:  # steps that are noise neither contract nor show an error
+                estimate = np.maximum(self._noise, np.abs(step))
         if not is_polished:
             estimate = np.maximum(estimate, errors)
         estimate = estimate + self._noise

@@ -103,8 +103,11 @@ class HessianProduct:
         except ShapeError:
             raise
         except FAILURES as error:
+            told = (
+                str(error) if isinstance(error, NonFiniteError) else f"the gradient: {type(error).__name__}: {error}."
+            )
             raise NonFiniteError(
-                f"{error} This is at a step of {np.max(np.abs(step)):.1e} from input_val0: pass a smaller step, or "
+                f"{told} This is at a step of {np.max(np.abs(step)):.1e} from input_val0: pass a smaller step, or "
                 "move input_val0 away from where the gradient is not defined."
             ) from error
 

@@ -75,7 +75,7 @@ class _Ladder:
         self.parts = {}  # of level j, at scale q^j: ladders of several orders share their values
         self.others = {}  # the parts of the other parity
         self._windows = {}
-        self.size = np.abs(value0)  # largest value seen, whose rounding is noise at least
+        self.sizes = {}  # largest values of a level, whose rounding is noise at least
         self.unit = None
         self.reason = "NaN or infinite"
 
@@ -92,15 +92,16 @@ class _Ladder:
         odd, even = 0.5 * (up - down), 0.5 * (up + down) - self.value0
         self.parts[j], self.others[j] = (odd, even) if self.k % 2 else (even, odd)
         variation = np.maximum(np.abs(up - self.value0), np.abs(down - self.value0))
-        self.size = np.maximum(self.size, np.maximum(np.abs(up), np.abs(down)))
+        self.sizes[j] = np.maximum(np.abs(self.value0), np.maximum(np.abs(up), np.abs(down)))
         if self.unit is None:  # what makes components in different units comparable; those that stay do not count
-            is_seen, unit = variation > 6.0 * self.sigma, np.maximum(variation, np.maximum(self.sigma, _TINY))
+            sigma = self.sigma(j)
+            is_seen, unit = variation > 6.0 * sigma, np.maximum(variation, np.maximum(sigma, _TINY))
             self.unit = np.where(is_seen, unit, np.inf) if is_seen.any() else unit
         return True
 
-    @property
-    def sigma(self):
-        return np.maximum(self.noise, 0.25 * _EPS * self.size)
+    def sigma(self, j, width=1):
+        """Noise of the values at so many levels from level j on; at longer steps they may be far larger."""
+        return np.maximum(self.noise, 0.25 * _EPS * np.max([self.sizes[j + i] for i in range(width)], axis=0))
 
     def norm(self, v):
         """The largest component in units of the function's variation."""
@@ -120,7 +121,7 @@ class _Ladder:
     def least_error(self, j):
         """What the noise leaves at least in a window whose shortest step is a level's."""
         least = (self.k - 1) // 2 + 1
-        return _SIGMAS * self.norm(self.gain(j - least, least + 1) * self.sigma)
+        return _SIGMAS * self.norm(self.gain(j - least, least + 1) * self.sigma(j - 1))
 
     def windows(self):
         """All windows that have resolved the function, from those of the shortest steps on."""
@@ -139,15 +140,16 @@ class _Ladder:
         shortest = j + width - 1
         if not self.shrinks(shortest):
             return None
+        sigma = self.sigma(j, width)
         values = np.array([self.value(j + i, width - i) for i in range(width - least + 1)])
         value, truncation = values[0], values[1] - values[0]
         other = np.abs(self.value(j, width - 1) - value)
         unit = self.length(shortest) ** self.k
-        limit = _RESOLVED * np.abs(self.parts[shortest]) + 6.0 * unit * self.gain(j + 1, width - 1) * self.sigma
+        limit = _RESOLVED * np.abs(self.parts[shortest]) + 6.0 * unit * self.gain(j + 1, width - 1) * sigma
         if np.any(unit * np.maximum(np.abs(truncation), other) > limit):
             return None
         size = np.maximum(np.abs(truncation), self._expected(values, j, width))
-        return Coefficient(value, np.copysign(size, truncation), self.gain(j, width) * self.sigma, j, shortest)
+        return Coefficient(value, np.copysign(size, truncation), self.gain(j, width) * sigma, j, shortest)
 
     def _expected(self, values, j, width):
         """What leaving out the longest step should change, as the next two did: less is coincidence.
@@ -160,13 +162,13 @@ class _Ladder:
         changes = np.abs(np.diff(values, axis=0, append=0.0))[1:]  # the last: of the shortest window against nothing
         longer, shorter = changes[:-1], _RATIO**2 * changes[1:]
         falls = np.max(longer / np.maximum(np.maximum(longer, shorter), _TINY), axis=0)
-        is_noise = changes[0] <= 6.0 * self.gain(j + 2, width - 2) * self.sigma
+        is_noise = changes[0] <= 6.0 * self.gain(j + 2, width - 2) * self.sigma(j + 2, width - 2)
         return np.where(is_noise, 0.0, changes[0] * falls)
 
     def shrinks(self, j):
         """Whether both parts get smaller with the step: it is seen how the function varies."""
         pairs = [np.abs([part[j], part[j - 1]]) for part in (self.parts, self.others)]
-        return all(np.all(short <= _SHRINKS * long + 6.0 * self.sigma) for short, long in pairs)
+        return all(np.all(short <= _SHRINKS * long + 6.0 * self.sigma(j - 1, 2)) for short, long in pairs)
 
     def is_kinked(self):
         """Whether the even part falls like the step itself over the shortest steps, and not like its square."""
@@ -175,7 +177,7 @@ class _Ladder:
             if j not in self.parts and not self.add(j):
                 return True
             short, long = (np.abs(self.others[i]) for i in (j, j - 1))
-            kinked = (np.abs(short - _RATIO * long) <= 0.05 * short) & (short > 20.0 * self.sigma)
+            kinked = (np.abs(short - _RATIO * long) <= 0.05 * short) & (short > 20.0 * self.sigma(j - 1, 2))
             if not kinked.any():
                 return False
         return True

@@ -136,7 +136,11 @@ def _first(at):
 
 def _values(at, h):
     """Values on one side of zero: a kink at the point itself is not noise."""
-    return np.array([at(h * i) for i in range(1, _N_POINTS + 1)])
+    values = [at(h * i) for i in range(1, _N_POINTS + 1)]
+    shapes = {value.shape for value in values}
+    if len(shapes) > 1:
+        raise ShapeError(f"the function returned arrays of shapes {', '.join(map(str, sorted(shapes)))} close to x.")
+    return np.array(values)
 
 
 def _confirmed(at, h, noise, values):

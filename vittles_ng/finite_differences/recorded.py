@@ -20,7 +20,7 @@ it, is subtracted, and in the first added again: the mean is the same, and the e
 
 import numpy as np
 
-from ..errors import NonFiniteError
+from ..errors import NonFiniteError, ShapeError
 from ..taylor.series import Workspace
 from .directional import MAX_ORDER
 from .ladder import coefficient
@@ -112,6 +112,8 @@ class Differenced:
         try:
             value = self.at(point)
             reason = "" if np.all(np.isfinite(value)) else f"{np.sum(~np.isfinite(value))} values NaN or infinite"
+        except ShapeError:
+            raise
         except FAILURES as error:
             reason = f"{type(error).__name__}: {error}"
         if reason:
@@ -199,7 +201,7 @@ class _Replay:
         """Coefficients of the next order, from those of the arguments (None: zero, or corrected later)."""
         k = self.order + 1
         if k > MAX_ORDER:
-            raise ValueError(f"order {k} of a black box: differences give orders 1 to {MAX_ORDER}.")
+            raise ValueError(f"order {k} of a black box: differences give orders 1 to {MAX_ORDER}, pass one of them.")
         for part, c in zip(self._series, given, strict=True):
             # a copy: the caller may write the next batch into the same array
             part.append(None if c is None else np.array(np.broadcast_to(c, (self.n_steps, c.shape[-1]))))

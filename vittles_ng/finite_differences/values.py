@@ -48,6 +48,8 @@ class Values:
         try:
             with np.errstate(all="ignore"):
                 value = self._fun(t)
+        except ShapeError:
+            raise
         except FAILURES as error:
             return f"{type(error).__name__}: {error}"
         shape = np.shape(value)
