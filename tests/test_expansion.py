@@ -561,9 +561,10 @@ def test_the_predecessors_defaults_ask_for_nothing(name):
     np.testing.assert_array_equal(given.evaluate_taylor_series(new), plain.evaluate_taylor_series(new))
 
 
+@pytest.mark.parametrize("solver, sparsity", [("auto", None), ("superlu", "auto")])
 @pytest.mark.parametrize("name", ["ridge path", "cubic"])
-def test_a_deep_copy_is_another_expansion_with_the_same_values(name):
-    expansion = MODELS[name].expand(3)
+def test_a_deep_copy_is_another_expansion_with_the_same_values(name, solver, sparsity):
+    expansion = MODELS[name].expand(3, solver=solver, sparsity=sparsity)
     new = expansion.hyper_val0 * 1.1
     values = expansion.evaluate_taylor_series(new)
     other = copy.deepcopy(expansion)

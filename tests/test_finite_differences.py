@@ -128,9 +128,9 @@ BAD = {
                       errors.NonFiniteError, "at a step of 1.2e-05|at a step of"),
     "another shape": (lambda x: x[:1], np.ones(2), {}, errors.ShapeError, "the gradient"),
     "no function": (3.0, np.ones(2), {}, TypeError, "float"),
-    "a step of zero": (np.exp, np.ones(2), {"step": 0.0}, ValueError, "step=0.0"),
-    "a negative step": (np.exp, np.ones(2), {"step": -1.0}, ValueError, "step=-1.0"),
-    "a step of NaN": (np.exp, np.ones(2), {"step": np.nan}, ValueError, "step=nan"),
+    "a step of zero": (np.exp, np.ones(2), {"step": 0.0}, ValueError, "step must be a positive number"),
+    "a negative step": (np.exp, np.ones(2), {"step": -1.0}, ValueError, "step must be a positive number"),
+    "a step of NaN": (np.exp, np.ones(2), {"step": np.nan}, ValueError, "step must be a positive number"),
     "an input of NaN": (np.exp, np.array([1.0, np.nan]), {}, errors.NonFiniteError, "input_val0"),
     "raises at a step": (lambda x: [math.log(x[0])], np.array([1e-9]), {}, errors.NonFiniteError, "smaller step"),
 }  # fmt: skip

@@ -1,8 +1,12 @@
 """The predecessor's classes: its own numbers, closed forms, finite differences of exact refits, and bad input."""
 
+import copy
 import functools
+import importlib
 import inspect
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import autograd
@@ -14,7 +18,7 @@ import scipy.sparse
 from autograd.scipy.special import digamma, gammaln
 from problems import MODELS, normal, uniform
 from scipy.special import polygamma
-from vittles_sessions import NAMES, SESSIONS, X, Y, least_squares
+from vittles_sessions import MODULES, NAMES, SESSIONS, X, Y, least_squares
 
 import vittles_ng as vn
 from vittles_ng import linear
@@ -39,7 +43,8 @@ from vittles_ng.linear import (
     OptimumChecker,
 )
 
-VITTLES = json.loads((Path(__file__).parent / "data" / "vittles_linear_numbers.json").read_text())
+ROOT_FOLDER = Path(__file__).resolve().parents[1]
+VITTLES = json.loads((ROOT_FOLDER / "tests" / "data" / "vittles_linear_numbers.json").read_text())
 
 
 # ---- vittles' numbers ----
@@ -112,6 +117,25 @@ def test_defaults_are_those_of_vittles(name, method):
     assert {key: parameters[key].default for key in DEFAULTS[name, method]} == DEFAULTS[name, method]
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_public_names_of_modules_are_there_or_on_the_migration_page(module):
+    page = (ROOT_FOLDER / "docs" / "migration.rst").read_text(encoding="utf-8")
+    ours = importlib.import_module(f"vittles_ng.{module}")
+    for name in VITTLES["modules"][module]:
+        if name in ours.__all__:
+            assert getattr(ours, name) is getattr(vn, name)
+        else:
+            assert f"``{name}``" in page, name
+    assert sorted(ours.__all__) == [name for name in VITTLES["modules"][module] if hasattr(vn, name)]
+
+
+def test_modules_are_attributes_of_the_package():
+    names = [f"vittles.{module}.__name__" for module in MODULES]  # in a new process, where nothing imported them
+    code = f"import vittles_ng as vittles; print({', '.join(names)})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=ROOT_FOLDER)
+    assert done.stdout.split() == [f"vittles_ng.{module}" for module in MODULES], done.stderr
+
+
 # ---- linear approximations ----
 
 
@@ -140,6 +164,157 @@ def test_prediction_is_linear_and_takes_batches(name):
     np.testing.assert_allclose(approximation.predict_input_par_from_hyper_par(hypers), rows, rtol=1e-14)
     assert np.array_equal(rows[0], model.input_val0)
     np.testing.assert_allclose(rows[2] - rows[0], -4.0 * (rows[1] - rows[0]), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_prediction_is_differentiable_anywhere(name):
+    approximation = approximated(name)
+    predict, hyper0 = approximation.predict_input_par_from_hyper_par, np.ravel(MODELS[name].hyper_val0)
+    sensitivity, away = approximation.get_dinput_dhyper(), hyper0 + uniform(hyper0.size, start=0.4)
+    direction = uniform(hyper0.size, start=0.9)
+    for at in (hyper0, away):
+        np.testing.assert_allclose(autograd.jacobian(predict)(at), sensitivity, rtol=1e-12)
+        value, derivative = autograd.make_jvp(predict)(at)(direction)
+        np.testing.assert_array_equal(value, predict(at))
+        np.testing.assert_allclose(derivative, sensitivity @ direction, rtol=1e-12, atol=1e-14)
+
+
+MEANS = np.array([1.0, 2.0, 6.0])
+
+
+def weighted_mean():
+    """Its derivative in the weights is ``(MEANS - 3) / 3``."""
+    return HyperparameterSensitivityLinearApproximation(
+        lambda mean, weights: 0.5 * anp.sum(weights * (MEANS - mean) ** 2), np.array([3.0]), np.ones(3)
+    )
+
+
+@pytest.mark.parametrize("modes", ["rr", "rf", "fr", "ff"])
+def test_prediction_inside_a_function_is_differentiable_twice(modes):
+    predict, at = weighted_mean().predict_opt_par_from_hyper_par, np.array([0.3, -0.2, 0.5])
+    derivative = {"r": autograd.jacobian, "f": forward}
+
+    def composed(h):
+        return anp.exp(predict(h**2)[0] / 10.0)
+
+    a = (MEANS - 3.0) / 30.0
+    value = np.exp(0.3 + a @ (at**2 - 1.0))
+    inner = derivative[modes[1]](composed)
+    np.testing.assert_allclose(np.ravel(inner(at)), value * 2.0 * a * at, rtol=1e-13)
+    expected = value * (np.outer(2.0 * a * at, 2.0 * a * at) + np.diag(2.0 * a))
+    np.testing.assert_allclose(np.squeeze(derivative[modes[0]](inner)(at)), expected, rtol=1e-12)
+
+
+def test_prediction_inside_other_models():
+    predict, hyper0 = weighted_mean().predict_opt_par_from_hyper_par, np.array([1.0, 0.5, 2.0])
+
+    def equation(x, h):  # x = prediction^2
+        return x - predict(h) ** 2
+
+    a, at0 = (MEANS - 3.0) / 3.0, predict(hyper0)
+    expansion = vn.ParametricSensitivityTaylorExpansion(equation, at0**2, hyper0, order=2)
+    new = hyper0 + np.array([0.3, -0.4, 0.2])
+    np.testing.assert_allclose(expansion.evaluate_taylor_series(new), (at0 + a @ (new - hyper0)) ** 2, rtol=1e-13)
+    outer = EstimatingEquationLinearApproximation(equation, at0**2, hyper0)
+    np.testing.assert_allclose(outer.get_dinput_dhyper(), 2.0 * at0[0] * a[None], rtol=1e-13)
+
+
+def test_prediction_from_traced_batches_lists_and_parts():
+    predict, a = weighted_mean().predict_opt_par_from_hyper_par, (MEANS - 3.0) / 3.0
+    batch = np.array([[1.0, 0.0, 1.0], [2.0, 1.0, 1.0]])
+    of_batch = autograd.grad(lambda h: anp.sum(predict(h)[:, 0] * np.array([1.0, 10.0])))
+    np.testing.assert_allclose(of_batch(batch), np.outer([1.0, 10.0], a), rtol=1e-13)
+    np.testing.assert_allclose(autograd.grad(lambda t: predict([t, 1.0, t])[0])(2.0), a[0] + a[2], rtol=1e-13)
+
+    nested = HyperparameterSensitivityLinearApproximation(
+        lambda mean, weights: 0.5 * anp.sum(anp.append(weights["b"], weights["a"]) * (MEANS - mean) ** 2),
+        np.array([3.0]),
+        {"b": np.ones(2), "a": 1.0},
+    )
+    of_parts = autograd.grad(lambda weights: nested.predict_opt_par_from_hyper_par(weights)[0])
+    found = of_parts({"a": 0.2, "b": np.array([0.5, 3.0])})
+    np.testing.assert_allclose(found["a"], a[2], rtol=1e-13)
+    np.testing.assert_allclose(found["b"], a[:2], rtol=1e-13)
+    of_some = autograd.grad(lambda t: nested.predict_opt_par_from_hyper_par({"a": 1.0, "b": t * np.ones(2)})[0])
+    np.testing.assert_allclose(of_some(0.5), a[0] + a[1], rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"), [(np.ones(2), ShapeError), (0.5, ShapeError), (np.array([1.0, np.nan, 1.0]), NonFiniteError)]
+)
+def test_bad_hypers_of_predictions(wrong, error):
+    predict = weighted_mean().predict_opt_par_from_hyper_par
+    for call in (predict, autograd.jacobian(predict)):
+        with pytest.raises(error, match="new_hyper_par_value"):
+            call(wrong)
+
+
+def copied():
+    """An object of each class, what gives its numbers, and what moves it to another base point."""
+    one, two, factor = np.ones(1), np.array([2.0]), scipy.sparse.csc_array(3.0 * np.eye(1))
+
+    def cubic(x, h):  # its minimum is at h, with the Hessian 3 h^2
+        return anp.sum(x**4 / 4 - x * h**3)
+
+    def numbers_of(a):
+        return np.concatenate([a.predict_input_par_from_hyper_par(3.0 * one), np.ravel(a.hess_solver()(one))])
+
+    def of_covariances(a):
+        return np.append(a.get_lr_covariance(lambda x: x), a.get_hessian_at_opt())
+
+    gradient = autograd.grad(cubic)
+    return {
+        "optimum": (
+            HyperparameterSensitivityLinearApproximation(cubic, one, one),
+            numbers_of,
+            lambda a: a.set_base_values(two, two),
+        ),
+        "optimum, sparse factor": (
+            HyperparameterSensitivityLinearApproximation(cubic, one, one, hessian_at_opt=factor),
+            numbers_of,
+            lambda a: a.set_base_values(two, two),
+        ),
+        "solution": (
+            EstimatingEquationLinearApproximation(gradient, one, one, lambda v: v / 3.0),
+            numbers_of,
+            lambda a: a.set_location(two, two),
+        ),
+        "covariances": (
+            LinearResponseCovariances(lambda x: anp.sum((x - 1.0) ** 2 * (x - 2.0) ** 2), one),
+            of_covariances,
+            lambda a: a.set_base_values(1.0001 * one, validate=False),
+        ),
+        "cross sensitivity": (
+            CrossSensitivity(lambda x, h, k: x**3 - h**3 * k**3, factor, one, one, one),
+            lambda a: a.evaluate(one, one),
+            None,
+        ),
+        "checker": (OptimumChecker(gradient, factor, one, one), lambda a: a.correction(two), None),
+    }
+
+
+@pytest.mark.parametrize("name", copied())
+def test_deep_copies_are_the_same_and_move_alone(name):
+    original, numbers, move = copied()[name]
+    before = numbers(original)
+    other = copy.deepcopy(original)
+    assert other is not original
+    np.testing.assert_array_equal(numbers(other), before)
+    if move is not None:
+        move(other)
+        moved = numbers(other)
+        assert not np.allclose(moved, before, rtol=1e-6)
+        np.testing.assert_array_equal(numbers(original), before)
+        again = copy.deepcopy(original)
+        move(original)
+        np.testing.assert_array_equal(numbers(again), before)
+        np.testing.assert_allclose(numbers(original), moved, rtol=1e-12)
+
+
+def test_copies_of_copies_and_in_containers():
+    held = copy.deepcopy({"a": [weighted_mean()], "b": copy.deepcopy(weighted_mean())})
+    for approximation in (held["a"][0], held["b"]):
+        np.testing.assert_allclose(approximation.get_dopt_dhyper()[0], (MEANS - 3.0) / 3.0, rtol=1e-14)
 
 
 def test_the_function_runs_once_however_many_predictions():
@@ -1199,6 +1374,43 @@ def test_options_of_conjugate_gradients_that_are_refused(options, error, message
 def test_arguments_of_conjugate_gradients_of_another_kind(dim, options):
     with pytest.raises(TypeError):
         linear.get_cg_solver(lambda v: v, dim, options)
+
+
+SIZED = np.diag([1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("dim", [1, 2, 4])
+@pytest.mark.parametrize(
+    "product",
+    [
+        SIZED.__matmul__,
+        lambda v: np.dot(SIZED, v),
+        lambda v: np.diag(SIZED) * v,
+        lambda v: np.einsum("ij,j->i", SIZED, v),
+        lambda v: np.reshape(v, (3, 1))[:, 0],
+        lambda v: np.array([v[0], v[1], v[2]]),
+        scipy.sparse.csr_array(SIZED).__matmul__,
+        scipy.sparse.linalg.aslinearoperator(SIZED),
+    ],
+)
+def test_a_wrong_dim_of_conjugate_gradients_is_named(product, dim):
+    with pytest.raises(ShapeError, match=f"dim={dim} must be"):
+        linear.get_cg_solver(product, dim)
+    np.testing.assert_allclose(linear.get_cg_solver(product, 3)(product(np.ones(3))), np.ones(3), rtol=1e-11)
+
+
+def test_other_errors_of_products_are_left_alone():
+    def broken(v):
+        raise ValueError("no licence")
+
+    with pytest.raises(ValueError, match="^no licence$"):
+        linear.get_cg_solver(broken, 3)
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_complex_right_hand_sides_are_refused(maker):
+    with pytest.raises(TypeError, match="complex"):
+        MAKERS[maker](DEFINITE)(1j * V)
 
 
 def test_solver_functions_serve_the_approximations():

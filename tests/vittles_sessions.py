@@ -10,7 +10,9 @@ import numpy as np
 import scipy.sparse
 from problems import normal, uniform
 
-__all__ = ["NAMES", "SESSIONS"]
+__all__ = ["MODULES", "NAMES", "SESSIONS"]
+
+MODULES = ("bivariate_sensitivity_lib", "lr_cov_lib", "sensitivity_lib", "solver_lib", "sparse_hessian_lib")
 
 NAMES = (
     "CrossSensitivity",
@@ -136,7 +138,18 @@ def quadratic(vittles):
         numbers[f"predicted {case}"] = approximation.predict_opt_par_from_hyper_par(model.hyper0 + 0.001)
         numbers[f"optimum {case}"] = optimum(model.hyper0)
         numbers[f"reverse {case}"] = autograd.grad(of_optimum)(model.hyper0)
-        numbers[f"forward {case}"] = autograd.make_jvp(of_optimum)(model.hyper0)(np.array([0.3, -1.0, 0.5]))[1]
+        direction = np.array([0.3, -1.0, 0.5])
+        numbers[f"forward {case}"] = autograd.make_jvp(of_optimum)(model.hyper0)(direction)[1]
+
+        predict, away = approximation.predict_opt_par_from_hyper_par, model.hyper0 + 0.1
+
+        def of_prediction(hyper, predict=predict):
+            return anp.exp(0.1 * anp.sum(predict(anp.sin(hyper))))
+
+        numbers[f"jacobian of prediction {case}"] = autograd.jacobian(predict)(away)
+        numbers[f"gradient through prediction {case}"] = autograd.grad(of_prediction)(away)
+        numbers[f"hessian through prediction {case}"] = autograd.hessian(of_prediction)(away)
+        numbers[f"forward through prediction {case}"] = autograd.make_jvp(of_prediction)(away)(direction)[1]
     return numbers
 
 
@@ -165,6 +178,8 @@ def estimating_equation(vittles):
         numbers[f"solved {name}"] = approximation.hess_solver()(np.array([1.0, -2.0]))
         solution = approximation.get_input_par_function()
         numbers[f"jacobian {name}"] = autograd.jacobian(lambda h, f=solution: anp.sin(f(h)))(h0)
+        predict = approximation.predict_input_par_from_hyper_par
+        numbers[f"jacobian through prediction {name}"] = autograd.jacobian(lambda h, f=predict: anp.sin(f(h)))(2.0 * h0)
     return numbers
 
 

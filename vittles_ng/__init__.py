@@ -7,12 +7,17 @@ hyperparameters, without solving again.
 from . import (
     adapters,
     baselines,
+    bivariate_sensitivity_lib,
     errors,
     finite_differences,
     hypergradient,
+    lr_cov_lib,
     minimum_gradients,
     robustness,
+    sensitivity_lib,
+    solver_lib,
     solvers,
+    sparse_hessian_lib,
     unrolling,
 )
 from .continuation import Path, follow_path
@@ -58,6 +63,7 @@ __all__ = [
     "SparseJacobian",
     "adapters",
     "baselines",
+    "bivariate_sensitivity_lib",
     "defjet",
     "errors",
     "finite_differences",
@@ -71,10 +77,14 @@ __all__ = [
     "hypergradient",
     "jet",
     "load",
+    "lr_cov_lib",
     "minimum_gradients",
     "robustness",
+    "sensitivity_lib",
+    "solver_lib",
     "solvers",
     "sparse_dot",
+    "sparse_hessian_lib",
     "unrolling",
 ]
 

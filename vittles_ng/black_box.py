@@ -9,6 +9,7 @@ the last, relative to ``input_k``, at most about k times the largest relative er
 of lower coefficients whose orders add up to k. Noise sigma of the equation leaves ``H^{-1} sigma`` in any solution.
 """
 
+from collections import OrderedDict
 from dataclasses import fields, replace
 
 import numpy as np
@@ -36,6 +37,7 @@ _WITHIN = 6.0
 #: Noise in the input, relative to ``1 + |input|``, below which polishing goes to rounding.
 _ROUNDING = 1e-14
 _MAX_CHORD = 60
+_DIRECTIONS_KEPT = 16
 #: Relative error of the inverse from which it says nothing.
 _SINGULAR = 0.5
 
@@ -191,6 +193,7 @@ class BlackBoxTaylorExpansion(ParametricSensitivityTaylorExpansion):
         self._inverse = self.solver.solve(np.eye(problem.input.size))
         self._noise = _SIGMAS * np.sqrt(self._inverse**2 @ problem.recorded.noise**2)
         self._jacobian_error = problem.jacobian_error
+        self._kept = OrderedDict()
 
     @classmethod
     def optimization_objective(cls, *args, **kwargs):
@@ -219,18 +222,16 @@ class BlackBoxTaylorExpansion(ParametricSensitivityTaylorExpansion):
         """
         max_order = self._checked_max_order(max_order)
         new, is_batch = self._hyper.flatten_steps(new_hyper_val, "new_hyper_val")
-        series, rows = {}, []
-        for hyper in new:
-            rows.append(self._refit_row(hyper, tol, polish, max_order, is_batch, series))
+        rows = [self._refit_row(hyper, tol, polish, max_order, is_batch) for hyper in new]
         if not is_batch:
             return rows[0]
         if not rows:
             return super().refit(new_hyper_val, tol, polish, max_order)
         return Refit(**{f.name: np.concatenate([getattr(row, f.name) for row in rows]) for f in fields(Refit)})
 
-    def _refit_row(self, hyper, tol, polish, order, is_batch, series):
+    def _refit_row(self, hyper, tol, polish, order, is_batch):
         """The refit at one hyper, a batch of one where the result is to be one of a batch."""
-        terms, errors, failure = self._terms_with_errors(hyper, order, series, is_batch)
+        terms, errors, failure = self._terms_with_errors(hyper, order, is_batch)
         n_before, has_noise = self._problem.n_calls, np.any(self._noise > _ROUNDING * (1.0 + np.abs(self._input_val0)))
         given = terms[:, None] if is_batch else terms
         found = refit(self._problem, self.solver, given, hyper[None], tol, polish and not has_noise)
@@ -248,7 +249,7 @@ class BlackBoxTaylorExpansion(ParametricSensitivityTaylorExpansion):
         kinds = {"message": object, "positive_definite": object}
         return Refit(**{f.name: np.array([getattr(found, f.name)], kinds.get(f.name)) for f in fields(Refit)})
 
-    def _terms_with_errors(self, hyper, order, series, is_batch):
+    def _terms_with_errors(self, hyper, order, is_batch):
         """Terms 0 to order at a hyper, the sum of their errors, and why there are none (NaN, in a batch)."""
         step = hyper - self._hyper.flat0
         length = float(np.max(np.abs(step)))
@@ -256,18 +257,25 @@ class BlackBoxTaylorExpansion(ParametricSensitivityTaylorExpansion):
         terms[0] = self._input_val0
         errors = np.zeros_like(terms[0])
         if length > 0.0:
-            direction = step / length
+            signed = float(np.copysign(length, step[np.argmax(step != 0.0)]))  # back along a line is the same line
+            powers = np.arange(1.0, order + 1)[:, None]
             try:
-                if direction.tobytes() not in series:
-                    series[direction.tobytes()] = self._series(direction, order)
-                c, own = series[direction.tobytes()]
-                powers = length ** np.arange(1.0, order + 1)[:, None]
-                terms[1:], errors = c * powers, np.sum(own * powers, axis=0)
+                c, own = self._along(step / signed, order)
+                terms[1:], errors = c * signed**powers, np.sum(own * length**powers, axis=0)
             except (NonFiniteError, NonSmoothError) as error:
                 if not is_batch:
                     raise
                 terms[1:], failure = np.nan, str(error)
         return terms, errors, failure
+
+    def _along(self, direction, order):
+        """As :meth:`_series`; those of the last directions are kept."""
+        key = direction.tobytes(), order
+        if key not in self._kept:
+            self._kept[key] = self._series(direction, order)
+            while len(self._kept) > _DIRECTIONS_KEPT:
+                self._kept.popitem(last=False)
+        return self._kept[key]
 
     def _series(self, direction, order):
         """Coefficients along a direction and estimates of their errors, (order, n_input) each."""

@@ -4,6 +4,7 @@ Along ``hyper_0 + t d`` the solution is ``input(t) = sum_k input_k t^k``; ``r_k`
 ``G(input_0 + ... + input_{k-1} t^{k-1}, hyper_0 + t d)``, which a replay of the tape gives order by order.
 """
 
+import numbers
 import threading
 from collections import OrderedDict
 
@@ -14,7 +15,7 @@ from .executors import progress
 from .taylor.recorded import block_size
 from .taylor.series import Workspace
 
-__all__ = ["Recursion", "checked_integer", "checked_max_order"]
+__all__ = ["Recursion", "checked_integer", "checked_max_order", "checked_positive"]
 
 _DIRECTIONS_KEPT = 2
 _IDLE_KEPT = 2
@@ -210,6 +211,14 @@ def checked_integer(value, name, least):
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}.")
     return int(value)
+
+
+def checked_positive(value, name, may_be_infinite=False):
+    """An argument that must be one positive number, finite unless it may be infinite; ValueError names it otherwise."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
+    if not (is_number and value > 0.0 and (may_be_infinite or value < np.inf)):
+        raise ValueError(f"{name} must be a positive number, got {value!r}.")
+    return float(value)
 
 
 def checked_max_order(max_order, order):

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import NonFiniteError, ShapeError
 from ..problem import Structure
+from ..recursion import checked_positive
 from ..taylor.tracing import traced_code
 from .values import FAILURES
 
@@ -32,8 +33,8 @@ class HessianProduct:
     def __init__(self, gradient, input_val0, step=None):
         if not callable(gradient):
             raise TypeError(f"expected a function input -> gradient, got {type(gradient).__name__}.")
-        if step is not None and not (np.isfinite(step) and step > 0):
-            raise ValueError(f"step={step}: a positive number is needed.")
+        if step is not None:
+            step = checked_positive(step, "step")
         self._gradient, self._step = gradient, step
         self._input = Structure(input_val0, "input_val0")
         self._scale = 1.0 + np.abs(self._input.flat0)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ShapeError
+from ..recursion import checked_integer, checked_positive
 
 __all__ = ["CentralDifferences", "RandomDirections", "checked_generator", "noise_told"]
 
@@ -32,9 +33,10 @@ class CentralDifferences:
     rtol: float = 1e-8
 
     def __post_init__(self):
-        if self.noise is not None and not np.all(np.isfinite(self.noise) & (np.asarray(self.noise) >= 0.0)):
+        noise = np.zeros(1) if self.noise is None else np.asarray(self.noise)
+        if noise.dtype.kind not in "uif" or not np.all((noise >= 0.0) & (noise < np.inf)):
             raise ValueError(f"noise={self.noise!r}: finite numbers from zero are needed.")
-        if not 0.0 < self.rtol < 1.0:
+        if not checked_positive(self.rtol, "rtol") < 1.0:
             raise ValueError(f"rtol={self.rtol}: a number between 0 and 1 is needed.")
 
 
@@ -82,13 +84,9 @@ class RandomDirections:
 
     def __post_init__(self):
         CentralDifferences(self.noise, self.rtol)
-        if isinstance(self.n_directions, bool) or not isinstance(self.n_directions, (int, np.integer)):
-            raise TypeError(f"n_directions must be an integer, got {self.n_directions!r}.")
-        if self.n_directions < 2:
-            raise ValueError(f"n_directions must be at least 2, got {self.n_directions}.")
+        checked_integer(self.n_directions, "n_directions", 2)
         checked_generator(self.rng)
-        if not (np.isfinite(self.step) and self.step > 0.0):
-            raise ValueError(f"step={self.step}: a positive number is needed.")
+        checked_positive(self.step, "step")
 
 
 def noise_told(noise, n):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DivergenceError, NonFiniteError
-from ..recursion import checked_integer
+from ..recursion import checked_integer, checked_positive
 from ..taylor.tracing import traced_code
 from .options import checked_generator
 from .values import FAILURES, returned_array
@@ -169,9 +169,8 @@ def zero_order_descent(objective, input_val0, smoothness, rng, n_steps, n_direct
     >>> found.reached, found.n_evaluations == 2 * found.n_steps
     (True, True)
     """
-    if not (np.isfinite(smoothness) and smoothness > 0.0):
-        raise ValueError(f"smoothness={smoothness}: a positive number is needed.")
-    n_steps = checked_integer(n_steps, "n_steps", 1)
+    smoothness = checked_positive(smoothness, "smoothness")
+    n_steps = checked_integer(n_steps, "n_steps", 0)
     n_directions = checked_integer(n_directions, "n_directions", 1)
     if target is not None and np.isnan(target):
         raise ValueError("target=nan: a number is needed, or None.")

@@ -16,11 +16,11 @@ import numpy as np
 
 from ..base_point import BasePoint
 from ..errors import NotASolutionError
+from ..recursion import checked_positive
 from ..unrolling.methods import Method
 from .bounds import inner_error, linear_error
 from .derivatives import DifferenceDerivatives, ExactDerivatives
 from .outer import OuterLoss
-from .schedules import is_number
 from .spectrum import cross_norm
 from .systems import FactorSystem, IterativeSystem
 from .unrolled import unrolled_gradient
@@ -197,8 +197,7 @@ def _check_arguments(method, products, tol, factor, solver, sparsity, unrolling)
     for name, value, known in (("method", method, _METHODS), ("products", products, _PRODUCTS)):
         if value not in known:
             raise ValueError(f"{name}={value!r} is not known: use one of {', '.join(map(repr, known))}.")
-    if not is_number(tol) or not tol > 0.0:
-        raise ValueError(f"tol={tol!r}: a positive number is needed.")
+    checked_positive(tol, "tol", may_be_infinite=True)
     if unrolling is not None and not isinstance(unrolling, Method):
         raise TypeError(f"unrolling={unrolling!r}: GradientDescent, HeavyBall or Chebyshev of vittles_ng.unrolling.")
     if method == "unrolled" and products != "exact":

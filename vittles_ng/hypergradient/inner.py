@@ -11,8 +11,8 @@ import numpy as np
 from ..errors import NonFiniteError, VittlesError
 from ..expansion import ParametricSensitivityTaylorExpansion
 from ..problem import Structure
+from ..recursion import checked_positive
 from ..trust import refit
-from .schedules import is_number
 
 __all__ = ["InnerProblem", "Variables"]
 
@@ -160,8 +160,9 @@ class InnerProblem:
         here = self.expansion.input_val0
         tol = None
         if tolerance is not None:
-            if not (is_number(tolerance) and 0.0 < tolerance < np.inf):
-                raise ValueError(f"the schedule gave a tolerance of {tolerance!r} at inner solve {self.n_solves}.")
+            tolerance = checked_positive(
+                tolerance, f"the tolerance that the schedule gave at inner solve {self.n_solves}"
+            )
             tol = max(tolerance, _LEAST) * (1.0 + float(np.max(np.abs(here))))
         try:
             if self._order:

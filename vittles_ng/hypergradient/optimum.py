@@ -7,12 +7,12 @@ import numpy as np
 
 from ..errors import ShapeError, VittlesError
 from ..functionals import of_input_and_hyper
-from ..recursion import checked_integer
+from ..recursion import checked_integer, checked_positive
 from .derivatives import ExactDerivatives
 from .gradient import Hypergradient, assessed
 from .inner import InnerProblem, Variables
 from .outer import OuterLoss
-from .schedules import is_number, tolerance_schedule
+from .schedules import tolerance_schedule
 from .systems import FactorSystem
 
 __all__ = ["HyperOptimum", "optimise_hypers"]
@@ -159,8 +159,7 @@ def optimise_hypers(
     variables = Variables(hyper_val0, log)
     limits = _limits(bounds, variables)
     checked_integer(max_inner_solves, "max_inner_solves", 1)
-    if not (is_number(tol) and np.isfinite(tol) and tol > 0.0):
-        raise ValueError(f"tol={tol!r}: a positive number is needed.")
+    tol = checked_positive(tol, "tol")
     if schedule is not None and not callable(schedule):
         schedule = tolerance_schedule(schedule)
     inner = InnerProblem(

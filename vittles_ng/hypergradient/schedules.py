@@ -4,11 +4,9 @@ HOAG converges where the tolerances are summable (Pedregosa, arXiv 1602.02355, T
 be exact, as they only have to point downhill.
 """
 
-import numbers
+from ..recursion import checked_integer, checked_positive
 
-import numpy as np
-
-__all__ = ["SCHEDULES", "is_number", "tolerance_schedule"]
+__all__ = ["SCHEDULES", "tolerance_schedule"]
 
 #: Names of schedules, each with its tolerance at evaluation k = 1, 2, ... relative to the first.
 SCHEDULES = {
@@ -35,6 +33,11 @@ def tolerance_schedule(kind, first=0.1, least=1e-12):
     callable
         ``k -> tolerance``, k from 1.
 
+    Raises
+    ------
+    ValueError
+        The kind is not known, or an argument is not positive.
+
     References
     ----------
     F. Pedregosa, "Hyperparameter optimization with approximate gradient", ICML 2016 (arXiv 1602.02355), section 4.
@@ -49,15 +52,9 @@ def tolerance_schedule(kind, first=0.1, least=1e-12):
     if kind not in SCHEDULES:
         raise ValueError(f"schedule {kind!r} is not known: use one of {', '.join(map(repr, SCHEDULES))}.")
     for name, value in (("first", first), ("least", least)):
-        if not (is_number(value) and np.isfinite(value) and value > 0.0):
-            raise ValueError(f"{name}={value!r}: a positive number is needed.")
+        checked_positive(value, name)
 
     def tolerance(k):
-        return max(first * SCHEDULES[kind](k), least)
+        return max(first * SCHEDULES[kind](checked_integer(k, "k", 1)), least)
 
     return tolerance
-
-
-def is_number(value):
-    """Whether a value is one real number, not True or False."""
-    return isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))

@@ -8,7 +8,7 @@ Jackknife", arXiv 1806.00550). For orders above one, batches of many hypers and 
 
 from ..base_point import BasePoint
 from ..problem import Structure
-from .checks import check_newton_step, checked_tolerance
+from .checks import SharedParts, check_newton_step, checked_tolerance
 from .location import Location, solved_minimum
 from .solution_function import solution_function
 from .solver_functions import unwrapped
@@ -16,7 +16,7 @@ from .solver_functions import unwrapped
 __all__ = ["EstimatingEquationLinearApproximation", "HyperparameterSensitivityLinearApproximation"]
 
 
-class EstimatingEquationLinearApproximation:
+class EstimatingEquationLinearApproximation(SharedParts):
     """Linear approximation of the solution of an estimating equation in its hyper.
 
     Requires ``estimating_equation(input_val0, hyper_val0) == 0``.
@@ -158,7 +158,7 @@ class EstimatingEquationLinearApproximation:
         return self._location.solver.solve
 
     def predict_input_par_from_hyper_par(self, new_hyper_par_value):
-        """The linear approximation at new hypers.
+        """The linear approximation at new hypers; autograd can differentiate it, in any mode, at any of them.
 
         Parameters
         ----------
@@ -169,10 +169,7 @@ class EstimatingEquationLinearApproximation:
         ndarray of shape (n_input,) or (n_steps, n_input)
             Flat also where the input is nested.
         """
-        location = self._location
-        new, is_batch = location.hyper.flatten_steps(new_hyper_par_value, "new_hyper_par_value")
-        value = location.input_val0 + (new - location.hyper.flat0) @ location.sensitivity.T
-        return value if is_batch else value[0]
+        return self._location.predicted(new_hyper_par_value, "new_hyper_par_value")
 
     def get_input_par_function(self, order=1):
         """The solution as a function of the hyper that autograd can differentiate at the base point.
@@ -313,7 +310,7 @@ class HyperparameterSensitivityLinearApproximation(EstimatingEquationLinearAppro
         return self._matrix.copy()
 
     def predict_opt_par_from_hyper_par(self, new_hyper_par_value):
-        """The linear approximation of the optimum at new hypers.
+        """The linear approximation of the optimum at new hypers; autograd can differentiate it, at any of them.
 
         Parameters
         ----------

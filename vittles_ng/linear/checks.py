@@ -1,5 +1,6 @@
-"""What is checked of the arrays, tolerances and base points that a user gives."""
+"""What is checked of the arrays, tolerances and base points that a user gives, and what is told of traced ones."""
 
+import copy
 import numbers
 
 import numpy as np
@@ -7,8 +8,33 @@ import scipy.sparse
 
 from ..errors import NotASolutionError
 from ..problem import real_array
+from ..taylor.primitives import isbox, plain
 
-__all__ = ["check_newton_step", "checked_tolerance", "dense_array"]
+__all__ = ["SharedParts", "behind_trace", "check_newton_step", "checked_tolerance", "dense_array", "is_traced"]
+
+
+class SharedParts:
+    """A class whose parts never change: setters put others in their place, methods hand out copies.
+
+    A deep copy shares the parts, so that it costs nothing, and factors that cannot be copied do not stand in its way.
+    """
+
+    def __deepcopy__(self, memo):
+        return copy.copy(self)
+
+
+def is_traced(value):
+    """Whether autograd traces an array, or any part of a dict, list or tuple."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return isbox(value) or any(is_traced(part) for part in parts)
+
+
+def behind_trace(value):
+    """The numbers of a value of which parts may be traced, with the same keys."""
+    value = plain(value)
+    if isinstance(value, dict):
+        return {key: behind_trace(part) for key, part in value.items()}
+    return [behind_trace(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def dense_array(value, name):

@@ -18,13 +18,13 @@ from ..base_point import BasePoint
 from ..errors import IndependentError, NonFiniteError, ShapeError
 from ..problem import Structure, flatten_traced
 from ..taylor.recorded import Recorded
-from .checks import check_newton_step, checked_tolerance, dense_array
+from .checks import SharedParts, check_newton_step, checked_tolerance, dense_array
 from .location import solved_minimum
 
 __all__ = ["LinearResponseCovariances"]
 
 
-class LinearResponseCovariances:
+class LinearResponseCovariances(SharedParts):
     """Covariances of moments from the response of a variational optimum.
 
     Requires ``opt_par_value`` to minimise ``objective_fun``: the Hessian there must be positive definite.

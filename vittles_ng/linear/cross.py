@@ -8,7 +8,7 @@ Requires ``G(input_base, hyper1_base, hyper2_base) == 0``. Differentiating ``G(i
 Each term is a mixed second derivative of ``G`` along two directions; :mod:`.mixed` has them.
 """
 
-from .checks import check_newton_step, checked_tolerance
+from .checks import SharedParts, check_newton_step, checked_tolerance
 from .mixed import Linearised
 
 __all__ = ["CrossSensitivity"]
@@ -18,7 +18,7 @@ _TERMS = {"ii": ("di1", "di2"), "i1": ("di2", "dh1"), "i2": ("di1", "dh2"), "12"
 _ARGUMENT = {"di1": 0, "di2": 0, "dh1": 1, "dh2": 2}
 
 
-class CrossSensitivity:
+class CrossSensitivity(SharedParts):
     """Mixed second derivative of the solution of an estimating equation in two hypers.
 
     Requires ``estimating_equation(input_base, hyper1_base, hyper2_base) == 0``.

@@ -9,18 +9,19 @@ and to higher orders by the recursion (Giordano, Jordan, Broderick, arXiv 1907.1
 
 from functools import cached_property
 
+import autograd.numpy as anp
 import numpy as np
 import scipy.sparse
 
 from ..adjoint import pulled_back
 from ..errors import IndependentError, MismatchError, ShapeError
 from ..memory import OF_MEMORY, check_size, memory_limit
-from ..problem import Equation, real_array
+from ..problem import Equation, flatten_traced, real_array
 from ..recursion import Recursion
 from ..solvers import choose_solver
 from ..taylor.recorded import Recorded
 from ..tensors import derivative_tensors
-from .checks import dense_array
+from .checks import behind_trace, dense_array, is_traced
 
 __all__ = ["Location", "solved_minimum"]
 
@@ -128,6 +129,26 @@ class Location:
         sensitivity = -self.solver.solve(self.cross)
         sensitivity.setflags(write=False)
         return sensitivity
+
+    def predicted(self, new, name):
+        """``input0 + (d input / d hyper) (new - hyper0)``, which autograd can differentiate wherever ``new`` is.
+
+        Parameters
+        ----------
+        new : array_like of shape (n_hyper,) or (n_steps, n_hyper), or nested as the hyper
+            May be traced.
+        name : str
+            What the caller calls it, for errors.
+
+        Returns
+        -------
+        ndarray of shape (n_input,) or (n_steps, n_input)
+        """
+        steps, is_batch = self.hyper.flatten_steps(behind_trace(new), name)
+        if is_traced(new):
+            steps = anp.reshape(flatten_traced(new), steps.shape)
+        value = self.input_val0 + anp.dot(steps - self.hyper.flat0, self.sensitivity.T)
+        return value if is_batch else value[0]
 
     def tensor(self, k):
         """``d^k input / d hyper^k`` for k >= 0; order 1 is the sensitivity."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..problem import Structure, flatten_traced
+from .checks import SharedParts
 from .cross import CrossSensitivity
 
 __all__ = ["OptimumChecker"]
@@ -23,7 +24,7 @@ class _Tilted(CrossSensitivity):
     _names = ("input_base", "hyper_base", "lam")
 
 
-class OptimumChecker:
+class OptimumChecker(SharedParts):
     """Error of a sensitivity that was taken where the estimating equation is only nearly solved.
 
     Requires ``dG/dinput`` to be regular at the base point, and the Newton step there to be small.

@@ -9,7 +9,7 @@ import scipy.sparse
 from scipy.linalg import cho_solve
 from scipy.sparse.linalg import LinearOperator
 
-from ..errors import MismatchError, NotPositiveDefiniteError, ShapeError, SolveFailed
+from ..errors import MismatchError, NotPositiveDefiniteError, ShapeError, SolveFailed, VittlesError
 from ..problem import real_array
 from ..recursion import checked_integer
 from ..solvers import CallableSolver, ConjugateGradient, DenseCholesky, Solver, check_solves, choose_solver
@@ -28,6 +28,8 @@ _REFUSED = {
     "x0": "one start cannot suit every right-hand side; pass M, an approximate inverse",
     "callback": "the residual and the iterations of a failed solve are on SolveFailed",
 }
+#: What errors of NumPy and SciPy about a vector of another length have in them.
+_OF_LENGTH = ("shape", "dimension", "size", "broadcast")
 
 
 def get_dense_cholesky_solver(h, h_chol=None):
@@ -170,7 +172,7 @@ def get_cg_solver(mat_times_vec, dim, cg_opts=None):
     mat_times_vec : callable
         ``v -> h v`` for v of shape (dim,).
     dim : int
-        Length of the vectors.
+        Length of the vectors; ``mat_times_vec`` is called with one of ones, to see that it takes it.
     cg_opts : dict, default=None
         ``rtol`` (``tol`` in older SciPy), the largest true residual ``|h x - v| / |v|``, default 1e-12; ``maxiter``,
         default ``10 dim``, at least 100; ``M``, an approximate inverse: a matrix, a ``LinearOperator`` or a function.
@@ -188,6 +190,8 @@ def get_cg_solver(mat_times_vec, dim, cg_opts=None):
         used.
     NotSymmetricError, NotPositiveDefiniteError
         The products are not those of such a matrix; found by a solve with a random vector when the function is made.
+    ShapeError
+        ``mat_times_vec`` does not make a vector of length ``dim`` of one.
     TypeError
         Options that are not known, or that would have no effect.
 
@@ -213,9 +217,25 @@ def get_cg_solver(mat_times_vec, dim, cg_opts=None):
     chosen = {"rtol": options.get("rtol", options.get("tol")), "maxiter": options.get("maxiter")}
     chosen["preconditioner"] = _preconditioner(options.get("M"), dim)
     chosen = {name: value for name, value in chosen.items() if value is not None}
+    _check_length(mat_times_vec, dim)
     solver = ConjugateGradient(mat_times_vec, dim, **chosen)
     solver.check_definite()
     return solver.solve
+
+
+def _check_length(mat_times_vec, dim):
+    """Raise unless products turn vectors of length dim into such."""
+    if dim == 0 or not callable(mat_times_vec):
+        return
+    remedy = f"dim={dim} must be the number of rows and columns of the matrix."
+    try:
+        shape = np.shape(mat_times_vec(np.ones(dim)))
+    except (ValueError, IndexError) as error:
+        if isinstance(error, VittlesError) or not any(word in str(error) for word in _OF_LENGTH):
+            raise
+        raise ShapeError(f"mat_times_vec does not take a vector of shape ({dim},) ({error}): {remedy}") from error
+    if shape != (dim,):
+        raise ShapeError(f"mat_times_vec turns a vector of shape ({dim},) into an array of shape {shape}: {remedy}")
 
 
 def _preconditioner(given, dim):

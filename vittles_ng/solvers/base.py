@@ -45,6 +45,10 @@ class Solver:
         self._description = description
         self._rcond = None if rcond is None else float(rcond)
 
+    def __deepcopy__(self, memo):
+        """Itself: it does not change, and the factors of libraries cannot be copied."""
+        return self
+
     n = property(lambda self: self._n, doc="Number of rows and columns.")
     shape = property(lambda self: (self._n, self._n), doc="Shape of the matrix.")
     description = property(lambda self: self._description, doc="What the solver is, in a few words.")
