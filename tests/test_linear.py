@@ -1421,3 +1421,16 @@ def test_solver_functions_serve_the_approximations():
         )
         np.testing.assert_allclose(approximation.get_dinput_dhyper(), np.diag([1 / 2, 1 / 3]), atol=1e-11)
         assert approximation.hess_solver() == solver  # and not a function around it
+
+
+def test_an_optimum_to_the_last_bit_is_one_whatever_the_units_of_the_objective():
+    def objective(z, h):
+        return 0.5e20 * anp.sum((z - h) ** 2)
+
+    def approximation(z):
+        return vn.HyperparameterSensitivityLinearApproximation(objective, z, np.ones(3), validate_optimum=True)
+
+    found = approximation(np.full(3, np.nextafter(1.0, 2.0))).predict_opt_par_from_hyper_par(np.full(3, 2.0))
+    np.testing.assert_allclose(found, 2.0, rtol=1e-15)
+    with pytest.raises(NotASolutionError):
+        approximation(np.full(3, 1.0 + 1e-12))

@@ -8,7 +8,8 @@ Jackknife", arXiv 1806.00550). For orders above one, batches of many hypers and 
 
 from ..base_point import BasePoint
 from ..problem import Structure
-from .checks import SharedParts, check_newton_step, checked_tolerance
+from ..recursion import checked_positive
+from .checks import SharedParts, check_newton_step
 from .location import Location, solved_minimum
 from .solution_function import solution_function
 from .solver_functions import unwrapped
@@ -121,7 +122,7 @@ class EstimatingEquationLinearApproximation(SharedParts):
 
     def _locate(self, input_val0, hyper_val0, hess_solver, cross0, validate, tol):
         names = self._names
-        tol = checked_tolerance(self._tol if tol is None else tol, names["tol"])
+        tol = checked_positive(self._tol if tol is None else tol, names["tol"], may_be_infinite=True)
         for value, name in ((input_val0, "input"), (hyper_val0, "hyper")):
             Structure(value, names[name])  # its errors, in the caller's words
         problem = BasePoint(self._function, input_val0, hyper_val0, self._is_objective)

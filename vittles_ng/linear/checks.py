@@ -1,7 +1,6 @@
 """What is checked of the arrays, tolerances and base points that a user gives, and what is told of traced ones."""
 
 import copy
-import numbers
 
 import numpy as np
 import scipy.sparse
@@ -10,7 +9,7 @@ from ..errors import NotASolutionError
 from ..problem import real_array
 from ..taylor.primitives import isbox, plain
 
-__all__ = ["SharedParts", "behind_trace", "check_newton_step", "checked_tolerance", "dense_array", "is_traced"]
+__all__ = ["SharedParts", "behind_trace", "check_newton_step", "dense_array", "is_traced"]
 
 
 class SharedParts:
@@ -42,19 +41,13 @@ def dense_array(value, name):
     return real_array(value.toarray() if scipy.sparse.issparse(value) else value, name)
 
 
-def checked_tolerance(tol, name):
-    """A tolerance, a positive number, infinity included; ValueError names it otherwise."""
-    if isinstance(tol, (bool, np.bool_)) or not isinstance(tol, numbers.Real) or not tol > 0.0:
-        raise ValueError(f"{name} must be a positive number, got {tol!r}.")
-    return tol
-
-
 def check_newton_step(residual0, input_val0, solver, tol, tol_name, objective0=None):
     """Raise unless the Newton step at the base point is small.
 
     Every component must obey ``|step_i| <= tol (1 + |input_i|)``. Inputs in small units pass that wherever they are;
-    for an objective the Newton decrement, which knows no units, must be small too:
-    ``sqrt(G^T H^{-1} G) <= tol sqrt(1 + |objective|)``.
+    for an objective the Newton decrement, which does not depend on the units of the inputs (but on the objective's),
+    must be small too: ``sqrt(G^T H^{-1} G) <= tol sqrt(1 + |objective|)``. A step of a few roundings of the input is
+    small.
 
     Parameters
     ----------
@@ -80,7 +73,7 @@ def check_newton_step(residual0, input_val0, solver, tol, tol_name, objective0=N
             f"Newton step {size[worst]:.1e} (relative to 1 + |input|, at input {worst}) > {tol_name} {tol:.1e}, "
             + remedy
         )
-    if objective0 is not None:
+    if objective0 is not None and not size[worst] <= 4.0 * np.finfo(float).eps:
         decrement = np.sqrt(max(residual0 @ step, 0.0) / (1.0 + abs(objective0)))
         if not decrement <= tol:
             raise NotASolutionError(

@@ -17,8 +17,9 @@ from ..adjoint import pulled_back
 from ..base_point import BasePoint
 from ..errors import IndependentError, NonFiniteError, ShapeError
 from ..problem import Structure, flatten_traced
+from ..recursion import checked_positive
 from ..taylor.recorded import Recorded
-from .checks import SharedParts, check_newton_step, checked_tolerance, dense_array
+from .checks import SharedParts, check_newton_step, dense_array
 from .location import solved_minimum
 
 __all__ = ["LinearResponseCovariances"]
@@ -96,7 +97,7 @@ class LinearResponseCovariances(SharedParts):
 
         The parameters, and the errors, are the constructor's; ``grad_tol`` None is the constructor's value.
         """
-        tol = checked_tolerance(self._tol if grad_tol is None else grad_tol, "grad_tol")
+        tol = checked_positive(self._tol if grad_tol is None else grad_tol, "grad_tol", may_be_infinite=True)
         structure = Structure(opt_par_value, "opt_par_value")
 
         def tilted(flat, shift):

@@ -8,7 +8,8 @@ Requires ``G(input_base, hyper1_base, hyper2_base) == 0``. Differentiating ``G(i
 Each term is a mixed second derivative of ``G`` along two directions; :mod:`.mixed` has them.
 """
 
-from .checks import SharedParts, check_newton_step, checked_tolerance
+from ..recursion import checked_positive
+from .checks import SharedParts, check_newton_step
 from .mixed import Linearised
 
 __all__ = ["CrossSensitivity"]
@@ -76,7 +77,7 @@ class CrossSensitivity(SharedParts):
         term_12=True,
         solution_tol=1e-8,
     ):
-        checked_tolerance(solution_tol, "solution_tol")
+        checked_positive(solution_tol, "solution_tol", may_be_infinite=True)
         self._linearised = Linearised(estimating_equation, solver, self._names, (input_base, hyper1_base, hyper2_base))
         chosen = {"ii": term_ii, "i1": term_i1, "i2": term_i2, "12": term_12}
         self._terms = [term for term, is_in in chosen.items() if is_in]
