@@ -20,7 +20,7 @@ from scipy.special import expit
 import vittles_ng as vn
 from vittles_ng.hypergradient import SCHEDULES, hypergradient, optimise_hypers
 
-#: Penalties, per observation: where the optimiser starts, and the range that grid and draws cover.
+#: Penalties, per observation: where the optimiser starts, and the range of all ways to choose them.
 START, LEAST, MOST = 1e-2, 1e-7, 10.0
 N_GRID, N_DRAWS, N_SOLVES = 30, 200, 30
 PARTS = ("fitted to", "held out", "test")
@@ -148,14 +148,15 @@ def random_search(study, n=N_DRAWS, seed=1):
     return _best(study, "random draws", list(np.exp(draws)))
 
 
-def by_hypergradients(study, n=N_SOLVES, **options):
+def by_hypergradients(study, n=N_SOLVES, start=START, **options):
     """Penalties by the optimiser, from one start for all: the choice, refitted by Newton's method, and the optimum."""
     found = optimise_hypers(
         study.held_out,
         study.objective,
         np.zeros(study.n_input),
-        np.full(study.n_groups, START),
+        np.full(study.n_groups, start),
         log=True,
+        bounds=[(LEAST, MOST)] * study.n_groups,
         max_inner_solves=n,
         **options,
     )
@@ -276,6 +277,16 @@ def print_choices(name, n_seeds):
         print(f"{'':5s}  {way:20s} {held_out:9.4f} {test:9.4f}")
 
 
+def print_starts(name):
+    """How the start decides: the held-out loss is flat where penalties are far too small."""
+    study = STUDIES[name](0)
+    print(f"\n{name}, split 0: hypergradients from other starts, {N_SOLVES} inner solves at most\n")
+    print(f"{'start':>7s} {'held out':>9s} {'solves':>7s}")
+    for start in (MOST, 1.0, START, 1e-4, 1e-6):
+        choice = by_hypergradients(study, start=start)[0]
+        print(f"{start:7.0e} {choice.held_out:9.4f} {choice.n_solves:7d}")
+
+
 def print_predictions(name):
     """What the order of the predictions and a schedule of tolerances save."""
     study = STUDIES[name](0)
@@ -322,6 +333,7 @@ def main(argv=None):
     print_ways()
     for name in STUDIES:
         print_choices(name, n_splits)
+        print_starts(name)
     print_predictions("digits")
     print_distillation()
 
