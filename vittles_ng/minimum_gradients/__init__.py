@@ -52,7 +52,7 @@ corners do not depend on how it is turned:
 >>> def distance(angles, x):
 ...     return 0.5 * sum(np.sum((x - turned(a, y)) ** 2) for a, y in zip(angles, shapes))
 >>> start = 0.8 * shapes[0]
->>> run = outer_descent(distance, np.zeros(3), start, GradientDescent(0.3), 5, 0.3, 40, warm_start=True)
+>>> run = outer_descent(distance, np.zeros(3), start, GradientDescent(0.3), 5, 0.3, 15, warm_start=True)
 >>> mean = run.hyper_vals[-1].reshape(2, 3)
 >>> bool(np.max(np.abs(mean.T @ mean - triangle.T @ triangle)) < 1e-12)
 True

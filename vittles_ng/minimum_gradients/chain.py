@@ -1,17 +1,19 @@
-"""The iterations of a method on an objective: states, Jacobians beside them, and adjoints back through them."""
+"""The iterations of a method whose gradients can be estimated: those of unrolling, Newton's, and of drawn batches."""
 
 import copy
 
 import numpy as np
 
-from ..errors import DivergenceError, IndependentError, NonFiniteError, ShapeError
+from ..errors import DivergenceError, IndependentError
+from ..memory import OF_MEMORY, check_size, memory_limit
 from ..problem import Equation
+from ..recursion import checked_integer
 from ..taylor.tracing import traced_code
-from ..unrolling.checkpoints import reversed_states
-from ..unrolling.iteration import Growth
-from ..unrolling.methods import check_n_iterations
+from ..unrolling.iteration import Iteration
+from ..unrolling.products import gradient_at
+from ..unrolling.steps import GradientStep
 from .methods import Newton, StochasticGradientDescent, check_method, linear_coefficients
-from .steps import Derivatives, GradientStep, NewtonStep
+from .steps import Derivatives, NewtonStep
 
 __all__ = ["FACTOR_BYTES", "Chain", "checked_derivatives"]
 
@@ -24,7 +26,7 @@ _NEWTON_FAR = 1e4
 _N_FIRST = 20
 
 
-class Chain:
+class Chain(Iteration):
     """A method's iterations on one objective, from one input, at one hyper.
 
     Parameters
@@ -42,8 +44,7 @@ class Chain:
 
     def __init__(self, objective, input_val0, hyper_val0, method, n_iterations):
         check_method(method)
-        check_n_iterations(n_iterations)
-        self.n_iterations = n_iterations
+        checked_integer(n_iterations, "n_iterations", 0)
         self.is_newton = isinstance(method, Newton)
         self.is_stochastic = isinstance(method, StochasticGradientDescent)
         self._objective, self._indices, self.share = objective, None, 1.0
@@ -51,17 +52,11 @@ class Chain:
             everything = np.arange(method.n_obs)
             self._indices, self.share = method.indices(n_iterations), method.batch_size / method.n_obs
             objective = lambda z, x: self._objective(z, x, everything)  # noqa: E731
-        self.equation = Equation(objective, input_val0, hyper_val0, is_objective=True)
-        self.z0 = self.equation.input.flat0
-        self.n_input, self.n_hyper = self.equation.input.size, self.equation.hyper.size
-        checked_derivatives(self.equation)
+        equation = Equation(objective, input_val0, hyper_val0, is_objective=True)
+        super().__init__(equation, n_iterations, *linear_coefficients(method, max(n_iterations, 1)))
+        checked_derivatives(equation)
         if self.is_stochastic:
             self._check_mean(method)
-        if self.is_newton:
-            self.step_sizes, self.momenta, self._extrapolations = np.ones(n_iterations), *np.zeros((2, n_iterations))
-        else:
-            self.step_sizes, self.momenta, self._extrapolations = linear_coefficients(method, n_iterations)
-        self.has_momentum = bool(np.any(self.momenta))
         self._first_newton = 0.0
 
     def _check_mean(self, method):
@@ -73,11 +68,6 @@ class Chain:
                 method.check_objective(lambda indices, z=z: float(self._objective(z, x, indices)))
 
     @property
-    def state_bytes(self):
-        """Bytes of one state."""
-        return 8 * self.n_input * (2 if self.has_momentum else 1)
-
-    @property
     def step_bytes(self):
         """Bytes of Newton's Hessian while it is factored."""
         return FACTOR_BYTES * self.n_input**2 if self.is_newton else 0
@@ -87,23 +77,20 @@ class Chain:
         """Bytes of what is drawn for an iteration."""
         return 0 if self._indices is None else self._indices.itemsize * self._indices.shape[1]
 
-    def held_bytes(self, n_iterations, n_held):
-        """Bytes of that many states of a run; where they are all of them, each shares an iterate with the next."""
-        return n_held * (8 * self.n_input if n_held >= n_iterations else self.state_bytes)
-
     @property
     def step_products(self):
         """Products with second derivatives in a step: the columns of Newton's Hessian."""
         return self.n_input if self.is_newton else 0
 
     @property
+    def n_jacobians(self):
+        """Jacobians held at one time: the next one, what it is made from, and products or solves on the way."""
+        return 4 if self.has_momentum or self.is_newton else 2
+
+    @property
     def direction_products(self):
         """Those in its derivative along one direction."""
         return NewtonStep.n_products if self.is_newton else 1
-
-    def residual_norm(self, z, gradient):
-        """What :class:`Growth` watches."""
-        return float(np.linalg.norm(gradient))
 
     def derivatives(self, z):
         """Derivatives of the objective of all observations, in input and hyper."""
@@ -113,83 +100,54 @@ class Chain:
         """What watches a run for divergence, or None: Newton's Hessians are checked instead."""
         if self.is_newton:
             return None
-        growth = Growth(self)
+        growth = super().growth()
         if self.is_stochastic:  # one batch, or all observations, may have no gradient at the start
-            first = [_gradient(self._equation(t), self.z0) for t in range(min(_N_FIRST, self.n_iterations))]
+            first = [gradient_at(self._equation(t), self.z0) for t in range(min(_N_FIRST, self.n_iterations))]
             if first:
                 growth.see(0, self.z0, max(first, key=np.linalg.norm))
         return growth
 
-    def check_end(self, growth, z, gradient):
-        """Raise where the iterates ran away, from the objective's gradient at the last one.
+    def step(self, t, state, mode=None):
+        """See :meth:`Iteration.step`."""
+        if not self.is_newton:
+            return GradientStep(self._equation(t), t, state, self._coefficients(t), mode)
+        step = NewtonStep(self.equation, state, mode)
+        if t == 0:
+            self._first_newton = np.linalg.norm(step.after() - state[0])
+        return step
+
+    def end(self, growth, z):
+        """The :class:`Derivatives` at the last iterate.
 
         Raises
         ------
         DivergenceError
+            The iterates ran away.
         """
+        found = self.derivatives(z)
         if growth is not None:
-            growth.see(self.n_iterations, z, gradient, is_end=not self.is_stochastic)
+            growth.see(self.n_iterations, z, found.gradient, is_end=not self.is_stochastic)
         way, size = np.linalg.norm(z - self.z0), max(np.linalg.norm(self.z0), self._first_newton)
         if self.is_newton and way > _NEWTON_FAR * size:
             raise DivergenceError(
                 f"Newton's iterates run away: after {self.n_iterations} full steps they are {way:.1e} from the start, "
                 f"and the first step was {self._first_newton:.1e}: start closer to the minimum."
             )
+        return found
 
-    def states(self, growth):
-        """Iterates ``z_0`` to ``z_T``."""
-        state = (self.z0, self.z0)
+    def last(self):
+        """The last iterate, and the :class:`Derivatives` there."""
+        growth, state = self.growth(), (self.z0, self.z0)
         for t in range(self.n_iterations):
-            yield state[0]
-            state = self._advanced(t, state, growth)
-        yield state[0]
+            state = self.advanced(t, state, growth)
+        return state[0], self.end(growth, state[0])
 
     def tangents(self, growth):
-        """Iterates and their Jacobians (n_input, n_hyper), from ``z_0`` to ``z_T``; memory flat in T."""
-        state = (self.z0, self.z0)
-        jacobian = previous = np.zeros((self.n_input, self.n_hyper))
-        for t in range(self.n_iterations):
-            yield state[0], jacobian
-            step = self._step(t, state)
-            self._see(growth, t, state, step.gradient)
-            jacobian, previous = step.pushed(jacobian, previous), jacobian
-            state = self._following(state, step.after())
-            del step  # before the next one's Hessian
-        yield state[0], jacobian
-
-    def pulled(self, growth, n_checkpoints=None):
-        """``L_z(z_T) @ dz_T/dx`` backwards through the iterations.
-
-        Returns
-        -------
-        of_hyper : ndarray of shape (n_hyper,)
-        z : ndarray of shape (n_input,)
-            The last iterate.
-        end : Derivatives
-            There.
-        n_forward, n_held : int
-            Steps done forwards, and the most states held.
-        """
-        found, n_forward, peak, z, end = np.zeros(self.n_hyper), 0, 1, self.z0, None
-
-        def advance(t, state):
-            nonlocal n_forward
-            n_forward += 1
-            return self._advanced(t, state, growth if end is None else None)
-
-        limit = n_checkpoints or max(self.n_iterations, 1)
-        for t, state, n_held in reversed_states((self.z0, self.z0), advance, self.n_iterations, limit):
-            peak, step = max(peak, n_held), self._step(t, state, transposed=True)
-            if end is None:
-                self._see(growth, t, state, step.gradient)
-                z = step.after()
-                end = self.derivatives(z)
-                self.check_end(growth, z, end.gradient)
-                adjoint, adjoint_previous = end.gradient, np.zeros(self.n_input)
-            adjoint, adjoint_previous, of_hyper = step.pulled(adjoint, adjoint_previous)
-            found += of_hyper
-            del step  # before the next one's Hessian
-        return found, z, self.derivatives(z) if end is None else end, n_forward, peak
+        """As :meth:`Iteration.tangents`, from an input that does not depend on the hyper."""
+        n_bytes = self.n_jacobians * 8 * self.n_input * self.n_hyper
+        remedy = "use automatic_gradient in reverse mode, or take fewer hypers at a time"
+        check_size(n_bytes, "the set of Jacobians", memory_limit(), OF_MEMORY, remedy)
+        return super().tangents(growth, np.zeros((self.n_input, self.n_hyper)))
 
     def _equation(self, t):
         if self._indices is None:
@@ -197,42 +155,6 @@ class Chain:
         indices, one = self._indices[t], copy.copy(self.equation)
         one.function = lambda z, x: self._objective(z, x, indices)
         return one
-
-    def _step(self, t, state, transposed=False):
-        if self.is_newton:
-            step = NewtonStep(self.equation, state, transposed)
-            if t == 0:
-                self._first_newton = np.linalg.norm(step.after() - state[0])
-            return step
-        parts = self.step_sizes[t], self.momenta[t], self._extrapolations[t]
-        return GradientStep(self._equation(t), state, *parts, transposed)
-
-    def _advanced(self, t, state, growth):
-        """The next state, without derivatives of the step."""
-        if self.is_newton:
-            return self._following(state, self._step(t, state).after())
-        gradient = _gradient(self._equation(t), GradientStep.at(state, self._extrapolations[t]))
-        self._see(growth, t, state, gradient)
-        return self._following(state, GradientStep.moved(state, gradient, self.step_sizes[t], self.momenta[t]))
-
-    def _see(self, growth, t, state, gradient):
-        if growth is not None:
-            growth.see(t, GradientStep.at(state, self._extrapolations[t]), gradient)
-
-    def _following(self, state, z):
-        return (z, state[0]) if self.has_momentum else (z, z)
-
-
-def _gradient(equation, z):
-    """The gradient in the input, by the user's function."""
-    with traced_code(), np.errstate(all="ignore"):
-        gradient = np.asarray(equation(np.array(z), equation.hyper.flat0), dtype=np.float64)
-    if not np.all(np.isfinite(gradient)):
-        raise NonFiniteError(
-            f"{np.sum(~np.isfinite(gradient))} of {gradient.size} elements of the objective's gradient are NaN or "
-            "infinite: it is not defined there, or the iterates have run away from a step size that is too large."
-        )
-    return gradient
 
 
 def checked_derivatives(equation):
@@ -248,8 +170,6 @@ def checked_derivatives(equation):
     z, x = (part.unflatten(np.array(part.flat0)) for part in (equation.input, equation.hyper))
     with traced_code(), np.errstate(all="ignore"):
         value = equation.function(z, x)
-    if np.shape(value) != ():
-        raise ShapeError(f"the objective returned an array of shape {np.shape(value)}: a scalar is needed, sum it.")
     if np.asarray(value).dtype.kind not in "buif":
         raise TypeError(f"the objective returned a {type(value).__name__}: a real number is needed.")
     found = Derivatives(equation, equation.input.flat0, transposed=True)

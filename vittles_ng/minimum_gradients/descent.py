@@ -6,16 +6,17 @@ import numpy as np
 
 from ..errors import DivergenceError
 from ..problem import Structure
-from ..unrolling.methods import GradientDescent, check_n_iterations
+from ..recursion import checked_integer
+from ..unrolling.methods import GradientDescent
 from .chain import Chain
-from .estimators import PRODUCT_COST, MinimumGradient, automatic_gradient, implicit_from
+from .estimators import ESTIMATORS, PRODUCT_COST, MinimumGradient, automatic_gradient, implicit_from
 from .methods import StochasticGradientDescent, check_method
 
 __all__ = ["OuterDescent", "outer_descent"]
 
-_ESTIMATORS = ("analytic", "automatic", "implicit")
-#: Growth of the gradient that no descent that converges shows.
-_RUN_AWAY = 1e8
+#: Growth of the gradient that no descent that converges shows, and the outer steps whose gradients it is of: the first
+#: may be zero where the start is a stationary point, or a batch has none.
+_RUN_AWAY, _N_FIRST = 1e8, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,10 +118,10 @@ def outer_descent(
     automatic  1.4836  cost 480
     implicit   1.5000  cost 320
     """
-    if estimator not in _ESTIMATORS:
+    if estimator not in ESTIMATORS:
         raise ValueError(f"estimator={estimator!r} is not known: use 'analytic', 'automatic' or 'implicit'.")
     check_method(method)
-    check_n_iterations(n_outer)
+    checked_integer(n_outer, "n_outer", 0)
     step = GradientDescent(step_size).step_size * (-1.0 if maximise else 1.0)
     inputs, hypers = Structure(input_val0, "input_val0"), Structure(hyper_val0, "hyper_val0")
     z, x = inputs.flat0, hypers.flat0
@@ -148,11 +149,7 @@ def _estimate(estimator, objective, input_val0, hyper_val, method, n_iterations)
     if estimator == "automatic":
         return automatic_gradient(objective, input_val0, hyper_val, method, n_iterations)
     chain = Chain(objective, input_val0, hyper_val, method, n_iterations)
-    growth = chain.growth()
-    for z in chain.states(growth):  # noqa: B007
-        pass
-    end = chain.derivatives(z)
-    chain.check_end(growth, z, end.gradient)
+    z, end = chain.last()
     gradient, n_products, n_bytes = np.array(end.hyper_gradient), 0, 0
     if estimator == "implicit":
         gradient, n_products, n_bytes = implicit_from(end, "cholesky", None, check_definite=True)
@@ -162,8 +159,9 @@ def _estimate(estimator, objective, input_val0, hyper_val, method, n_iterations)
 
 
 def _check_growth(estimates, step_size):
-    first, last = (np.linalg.norm(estimates[i].gradient) for i in (0, -1))
-    if last > _RUN_AWAY * first:
+    first = max(np.linalg.norm(one.gradient) for one in estimates[:_N_FIRST])
+    last = np.linalg.norm(estimates[-1].gradient)
+    if last > _RUN_AWAY * first > 0.0:
         raise DivergenceError(
             f"the hypers run away: after {len(estimates) - 1} outer steps the gradient is {last / first:.1e} times "
             f"that at the start: reduce step_size={step_size:g}."

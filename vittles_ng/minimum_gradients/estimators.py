@@ -15,13 +15,14 @@ import numpy as np
 
 from ..errors import NotPositiveDefiniteError
 from ..problem import Equation
+from ..recursion import checked_integer
 from ..solvers import CGOptions, DenseCholesky, make_cg
-from ..unrolling.methods import check_n_iterations
 from .chain import FACTOR_BYTES, Chain, checked_derivatives
-from .methods import whole
 
 __all__ = ["MinimumGradient", "analytic_gradient", "automatic_gradient", "implicit_gradient"]
 
+#: Names of the estimators.
+ESTIMATORS = ("analytic", "automatic", "implicit")
 #: A product with second derivatives, in gradients: one taken alone is two to two and a half (Griewank & Walther,
 #: "Evaluating Derivatives", SIAM 2008, section 3.2).
 PRODUCT_COST = 2
@@ -205,6 +206,8 @@ def automatic_gradient(objective, input_val0, hyper_val, method, n_iterations, m
         Newton's method met a Hessian that is not: start closer.
     MismatchError
         An objective of observations is not the mean over its indices.
+    SizeError
+        The iterates or Jacobians would not fit in memory.
     IndependentError, NonFiniteError, ShapeError
         As in :func:`analytic_gradient`.
 
@@ -230,17 +233,23 @@ def automatic_gradient(objective, input_val0, hyper_val, method, n_iterations, m
     if n_checkpoints is not None and mode == "forward":
         raise ValueError("n_checkpoints is for mode='reverse': forward mode holds no states.")
     if n_checkpoints is not None:
-        whole(n_checkpoints, "n_checkpoints")
+        checked_integer(n_checkpoints, "n_checkpoints", 1)
     chain = Chain(objective, input_val0, hyper_val, method, n_iterations)
     growth = chain.growth()
     if mode == "reverse":
-        through, z, end, n_forward, n_held = chain.pulled(growth, n_checkpoints)
-        costs = reverse_costs(chain, n_iterations, n_forward, n_held)
+        end = None
+
+        def adjoint(z):
+            nonlocal end
+            end = chain.end(growth, z)
+            return end.gradient[None, :]
+
+        (through,), _, z, n_forward, n_held = chain.pulled(growth, adjoint, n_checkpoints)
+        costs = reverse_costs(chain, n_iterations, n_forward, max(n_held, 1))
     else:
         for z, jacobian in chain.tangents(growth):  # noqa: B007
             pass
-        end = chain.derivatives(z)
-        chain.check_end(growth, z, end.gradient)
+        end = chain.end(growth, z)
         through, costs = jacobian.T @ end.gradient, forward_costs(chain, n_iterations)
     return MinimumGradient(end.hyper_gradient + through, np.array(z), *costs)
 
@@ -256,8 +265,7 @@ def reverse_costs(chain, n_iterations, n_forward, n_held):
 def forward_costs(chain, n_iterations):
     """Gradients, products and bytes of forward mode."""
     n_products = chain.share * n_iterations * (chain.step_products + chain.n_hyper * chain.direction_products)
-    n_jacobians = 3 if chain.has_momentum else 2  # the next one beside what it is made from
-    n_bytes = chain.state_bytes + chain.step_bytes + n_jacobians * 8 * chain.n_input * chain.n_hyper
+    n_bytes = chain.state_bytes + chain.step_bytes + chain.n_jacobians * 8 * chain.n_input * chain.n_hyper
     n_bytes += n_iterations * chain.draw_bytes
     return 1 + chain.share * n_iterations, n_products, n_bytes
 
@@ -293,7 +301,7 @@ def check_solver(solver, n_steps):
     if n_steps is not None:
         if not (isinstance(solver, str) and solver == "cg"):
             raise ValueError(f"n_steps is for solver='cg', not for solver={solver!r}.")
-        check_n_iterations(n_steps)
+        checked_integer(n_steps, "n_steps", 0)
 
 
 def _at(objective, input_val, hyper_val):

@@ -5,20 +5,17 @@ With ``y_t = z_t + b_t (z_t - z_{t-1})``, all but Newton's are
     z_{t+1} = z_t + m_t (z_t - z_{t-1}) - h_t grad f_t(y_t, x).
 """
 
-import numbers
-
 import numpy as np
 
 from ..errors import MismatchError
-from ..unrolling.methods import Chebyshev, GradientDescent, HeavyBall, check_n_iterations, checked_interval
+from ..recursion import checked_integer
+from ..unrolling.methods import Chebyshev, GradientDescent, HeavyBall, Method, checked_interval
 
-__all__ = ["Accelerated", "Newton", "StochasticGradientDescent", "check_method", "linear_coefficients", "whole"]
+__all__ = ["Accelerated", "Newton", "StochasticGradientDescent", "check_method", "linear_coefficients"]
 
 
 class _Named:
-    def __repr__(self):
-        parts = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({parts})"
+    __repr__ = Method.__repr__
 
 
 class Accelerated(_Named):
@@ -55,7 +52,11 @@ class Accelerated(_Named):
 
     @classmethod
     def fastest(cls, smallest, largest):
-        """``h = 1/L``, ``m = (sqrt(L) - sqrt(l)) / (sqrt(L) + sqrt(l))`` for eigenvalues in [l, L]."""
+        """``h = 1/L``, ``m = (sqrt(L) - sqrt(l)) / (sqrt(L) + sqrt(l))`` for eigenvalues in [l, L].
+
+        A double root at l, with the factor ``t^2`` of :meth:`HeavyBall.fastest
+        <vittles_ng.unrolling.HeavyBall.fastest>`.
+        """
         smallest, largest = checked_interval(smallest, largest)
         low, high = np.sqrt(smallest), np.sqrt(largest)
         return cls(1.0 / largest, float((high - low) / (high + low)))
@@ -118,8 +119,8 @@ class StochasticGradientDescent(_Named):
 
     def __init__(self, step_size, n_obs, power=1.0, delay=1.0, batch_size=1, seed=0):
         self.step_size = GradientDescent(step_size).step_size
-        self.n_obs, self.batch_size = whole(n_obs, "n_obs"), whole(batch_size, "batch_size")
-        self.power, self.delay, self.seed = float(power), float(delay), whole(seed, "seed", least=0)
+        self.n_obs, self.batch_size = checked_integer(n_obs, "n_obs", 1), checked_integer(batch_size, "batch_size", 1)
+        self.power, self.delay, self.seed = float(power), float(delay), checked_integer(seed, "seed", 0)
         if not 0.0 <= self.power <= 1.0:
             raise ValueError(f"power={power}: a number from 0 to 1 is needed.")
         if not (np.isfinite(self.delay) and self.delay > 0.0):
@@ -127,12 +128,12 @@ class StochasticGradientDescent(_Named):
 
     def step_sizes(self, n_iterations):
         """Step sizes of the first iterations, (n_iterations,)."""
-        check_n_iterations(n_iterations)
+        checked_integer(n_iterations, "n_iterations", 0)
         return self.step_size * (1.0 + np.arange(n_iterations) / self.delay) ** -self.power
 
     def indices(self, n_iterations):
         """Indices of the first iterations, (n_iterations, batch_size)."""
-        check_n_iterations(n_iterations)
+        checked_integer(n_iterations, "n_iterations", 0)
         return np.random.default_rng(self.seed).integers(self.n_obs, size=(n_iterations, self.batch_size))
 
     def with_seed(self, seed):
@@ -177,21 +178,15 @@ def linear_coefficients(method, n_iterations):
 
     Parameters
     ----------
-    method : GradientDescent, HeavyBall, Chebyshev, Accelerated or StochasticGradientDescent
+    method : GradientDescent, HeavyBall, Chebyshev, Accelerated, Newton or StochasticGradientDescent
     n_iterations : int
     """
-    check_n_iterations(n_iterations)
     zeros = np.zeros(n_iterations)
+    if isinstance(method, Newton):
+        return np.ones(n_iterations), zeros, zeros
     if isinstance(method, StochasticGradientDescent):
         return method.step_sizes(n_iterations), zeros, zeros
     if isinstance(method, Accelerated):
         step_sizes, momenta = HeavyBall(method.step_size, method.momentum).coefficients(n_iterations)
         return step_sizes, momenta, momenta
     return (*method.coefficients(n_iterations), zeros)
-
-
-def whole(value, name, least=1):
-    """A whole number, checked."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name}={value!r}: a whole number from {least} is needed.")
-    return int(value)

@@ -12,6 +12,9 @@ from .tape import record
 
 __all__ = ["Recorded", "block_size"]
 
+#: So small that its cube is zero, and its square nothing beside one in whatever units.
+_SMALL = 2.0**-400
+
 
 def block_size(size):
     """Steps to replay together on a tape whose largest value has a size.
@@ -121,6 +124,60 @@ class Recorded:
             rows = directions[start : start + block]
             products[start : start + block] = self.pushed(argnum, rows, ws if len(rows) == block else None)
         return products
+
+    # With c_3 the coefficient of t^3 of F along e a t + b t^2: c_3 = e D^2F[a, b] + e^3 D^3F[a, a, a] / 6 (Taylor
+    # arithmetic: Griewank & Walther, "Evaluating Derivatives", ch. 13). Nothing is subtracted, whatever the units, and
+    # second derivatives along a alone or b alone, which may be far larger, are in other coefficients.
+    def mixed(self, first, second):
+        """Mixed second derivatives ``D^2 F[a, b]`` of all outputs, for pairs of directions.
+
+        Parameters
+        ----------
+        first, second : sequence of (ndarray of shape (n_pairs, *shape) or None)
+            a and b: the part of every argument, None where it is zero; not in all of them. In whatever units, if steps
+            of a's size times 1e-100 and 1e100 are small and large ones.
+
+        Returns
+        -------
+        list of ndarray of shape (n_pairs, *output shape)
+            One for each output; not checked for being finite.
+
+        Raises
+        ------
+        NonSmoothError
+            At a kink, where a first derivative along a or b or the mixed one depends on the side taken.
+
+        Examples
+        --------
+        >>> import autograd.numpy as np
+        >>> product = Recorded(lambda x, y: 1e20 * x**2 + x * y, [np.ones(1), np.ones(1)])
+        >>> product.mixed([np.ones((1, 1)), None], [None, np.ones((1, 1))])
+        [array([[1.]])]
+        """
+        first, second = ([None if c is None else np.ascontiguousarray(c) for c in given] for given in (first, second))
+        n_pairs = next(len(c) for c in first + second if c is not None)
+        small, nothing = [None if c is None else _SMALL * c for c in first], [None] * len(first)
+        if len(self.tapes) > 1:  # what is so small would hide that the sides differ
+            with np.errstate(all="ignore"):
+                for given in (first, second):
+                    self.start(n_pairs).coefficient(given)
+        found = []
+        for plan in self._plans:
+            replay = Replay(plan, Workspace(n_pairs))
+            with np.errstate(all="ignore"):
+                for given in (small, second):
+                    replay.coefficient(given)
+                c3 = replay.coefficient(nothing)
+            found.append(
+                [
+                    np.zeros((n_pairs, *np.shape(value))) if c is None else c / _SMALL
+                    for c, value in zip(c3, self.values, strict=True)
+                ]
+            )
+        for other in found[1:]:
+            if not all(_agree(a, b, 0.0) for a, b in zip(found[0], other, strict=True)):
+                raise _kinked(self.tapes[0], 2)
+        return found[0]
 
     def start(self, n_steps, ws=None):
         """A fresh replay for a batch of steps; ``ws`` is a workspace of that size to use again."""

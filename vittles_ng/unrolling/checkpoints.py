@@ -7,28 +7,7 @@ is the least there is (Griewank & Walther, "Revolve", ACM Trans. Math. Softw. 26
 
 from math import comb
 
-__all__ = ["least_forward_steps", "reversed_states"]
-
-
-def least_forward_steps(n_steps, n_checkpoints):
-    """Forward steps of the best reversal of a chain, beside those of the reversal itself.
-
-    Parameters
-    ----------
-    n_steps : int
-    n_checkpoints : int
-        States held at one time, the first among them, from 1.
-
-    Examples
-    --------
-    >>> from vittles_ng.unrolling.checkpoints import least_forward_steps
-    >>> [least_forward_steps(10, c) for c in (1, 2, 3, 10)]
-    [45, 20, 15, 9]
-    """
-    if n_steps < 2:
-        return 0
-    r = _repetitions(n_steps, n_checkpoints)
-    return r * n_steps - comb(n_checkpoints + r, r - 1)
+__all__ = ["reversed_states"]
 
 
 def reversed_states(state0, advance, n_steps, n_checkpoints):

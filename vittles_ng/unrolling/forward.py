@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import IndependentError, ShapeError
+from ..errors import ShapeError
 from ..memory import OF_MEMORY, check_size, memory_limit
 from ..problem import real_array
-from .iteration import Growth, Iteration
+from .iteration import iteration_of
 
-__all__ = ["UnrolledJacobian", "check_dependence", "checked_jacobian", "unroll_forward"]
+__all__ = ["UnrolledJacobian", "checked_jacobian", "unroll_forward"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ def unroll_forward(
     >>> print(run.input_val.round(6), run.jacobian.round(6))
     [1.] [[-0.5]]
     """
-    iteration = Iteration(objective, input_val0, hyper_val0, method, n_iterations)
+    iteration = iteration_of(objective, input_val0, hyper_val0, method, n_iterations)
     shape = (iteration.n_input, iteration.n_hyper)
     if exact_input is not None:
         exact_input = iteration.equation.input.flatten(exact_input, "exact_input")
@@ -136,23 +136,24 @@ def unroll_forward(
         exact_jacobian = checked_jacobian(exact_jacobian, shape, "exact_jacobian")
     held, kept = _held_bytes(iteration, keep)
     start = np.zeros(shape) if jacobian0 is None else checked_jacobian(jacobian0, shape, "jacobian0")
-    tangents = _tangents(iteration, start)
+    growth = iteration.growth()
+    tangents = iteration.tangents(growth, start)
     del start  # not held beside the others
     n_kept = n_iterations + 1 if keep else 0
     inputs, jacobians = np.empty((n_kept, iteration.n_input)), np.empty((n_kept, *shape))
-    residuals, input_errors, jacobian_errors = [], [], []
-    for t, (z, jacobian, residual) in enumerate(tangents):
-        residuals.append(residual)
+    input_errors, jacobian_errors = [], []
+    for t, (z, jacobian) in enumerate(tangents):
         if exact_input is not None:
             input_errors.append(np.linalg.norm(z - exact_input))
         if exact_jacobian is not None:
             jacobian_errors.append(np.linalg.norm(jacobian - exact_jacobian))
         if keep:
             inputs[t], jacobians[t] = z, jacobian
+    iteration.check_end(growth, z)
     return UnrolledJacobian(
         input_val=np.array(z),
         jacobian=jacobian,
-        residual_norms=np.array(residuals),
+        residual_norms=np.array(growth.residual_norms),
         input_errors=np.array(input_errors) if exact_input is not None else None,
         jacobian_errors=np.array(jacobian_errors) if exact_jacobian is not None else None,
         inputs=inputs if keep else None,
@@ -182,49 +183,3 @@ def _held_bytes(iteration, keep):
     remedy = "pass keep=False" if keep else "use unroll_reverse, or take fewer hypers at a time"
     check_size(held + kept, "the set of iterates and Jacobians", memory_limit(), OF_MEMORY, remedy)
     return held, kept
-
-
-def _tangents(iteration, jacobian):
-    """Iterates, their Jacobians and residual norms, from iterate 0 on."""
-    growth, penalty = Growth(iteration), iteration.penalty
-    state, previous = iteration.state0, jacobian
-    for t in range(iteration.n_iterations):
-        z = state[0]
-        derivatives = iteration.second_derivatives(z)
-        if t == 0:
-            check_dependence(derivatives, penalty)
-        yield z, jacobian, growth.see(t, z, derivatives.gradient)
-        h, m = iteration.step_sizes[t], iteration.momenta[t]
-        after = derivatives.pushed(jacobian)  # in place: Jacobians are what takes memory
-        after *= -h
-        after += jacobian
-        if m:
-            after += m * jacobian
-            after -= m * previous
-        if penalty is not None:
-            signs = penalty.signs(iteration.before_threshold(t, state, derivatives.gradient), h, t)
-            after = penalty.pushed(after, signs, h)
-        state = iteration.step(t, state, derivatives.gradient)
-        previous, jacobian = jacobian if iteration.has_momentum else after, after
-        del after
-    z = state[0]
-    yield z, jacobian, growth.see(iteration.n_iterations, z, iteration.gradient(z), is_end=True)
-
-
-def check_dependence(derivatives, penalty):
-    """Raise where neither an objective's gradient nor a penalty depends on the hyper.
-
-    Parameters
-    ----------
-    derivatives : SecondDerivatives
-    penalty : L1Penalty or None
-
-    Raises
-    ------
-    IndependentError
-    """
-    if not derivatives.depends_on_hyper() and (penalty is None or not penalty.depends_on_hyper):
-        raise IndependentError(
-            "neither the objective's gradient nor a penalty depends on the hyper (hyper_val0): check the order of the "
-            "arguments, objective(input, hyper), and that it uses autograd.numpy."
-        )

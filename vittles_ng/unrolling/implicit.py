@@ -8,8 +8,7 @@ import numpy as np
 
 from ..errors import NonSmoothError, NotASolutionError
 from ..solvers import DenseCholesky
-from .forward import check_dependence
-from .iteration import Iteration
+from .iteration import check_dependence, iteration_of
 from .methods import GradientDescent, ProximalGradient
 
 __all__ = ["implicit_jacobian"]
@@ -63,7 +62,7 @@ def implicit_jacobian(objective, input_val, hyper_val, penalty=None, optimum_tol
     [-1.  0.  1.]
     """
     method = GradientDescent(1.0) if penalty is None else ProximalGradient(1.0, penalty)
-    iteration = Iteration(objective, input_val, hyper_val, method, 0)
+    iteration = iteration_of(objective, input_val, hyper_val, method, 0)
     z, jacobian = iteration.z0, np.zeros((iteration.n_input, iteration.n_hyper))
     derivatives = iteration.second_derivatives(z)
     check_dependence(derivatives, iteration.penalty)

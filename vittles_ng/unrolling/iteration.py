@@ -1,106 +1,194 @@
-"""One method on one objective: its steps, and the derivatives of its steps.
+"""The iterations of a method on an objective: states, Jacobians beside them, and adjoints back through them.
 
-A state is ``(z_t, z_{t-1})``, or ``(z_t, z_t)`` where the method has no momentum.
+Forwards and backwards are those of the steps (:mod:`.steps`). The states are wanted in reverse: all are kept, or
+checkpoints, from which the others are made again.
 """
 
 import numpy as np
 
-from ..errors import DivergenceError, NonFiniteError
+from ..errors import DivergenceError, IndependentError
+from ..memory import OF_MEMORY, check_size, memory_limit
 from ..problem import Equation
-from ..taylor.tracing import traced_code
+from ..recursion import checked_integer
+from .checkpoints import reversed_states
 from .methods import Method
 from .penalty import L1Penalty
-from .products import SecondDerivatives, check_objective
+from .products import SecondDerivatives, gradient_at
+from .steps import GradientStep
 
-__all__ = ["Growth", "Iteration"]
+__all__ = ["Growth", "Iteration", "check_dependence", "iteration_of"]
 
 #: Growth of the gradient and of the way gone that no method that converges shows.
 _RUN_AWAY = 1e8
 
 
 class Iteration:
-    """One method on one objective, from one input, at one hyper.
+    """A method's iterations on one objective, from one input, at one hyper.
 
     Parameters
     ----------
-    objective : callable
-    input_val0, hyper_val0
-    method : Method
+    equation : Equation
+        Of the objective.
     n_iterations : int
+    step_sizes, momenta, extrapolations : ndarray of shape (n_iterations or more,)
+        h, m and b of :mod:`.steps`; one at least.
+    penalty : L1Penalty, default=None
     """
 
-    def __init__(self, objective, input_val0, hyper_val0, method, n_iterations):
-        if not isinstance(method, Method):
-            raise TypeError(f"method is a {type(method).__name__}: one of vittles_ng.unrolling's methods is needed.")
-        self.equation = Equation(objective, input_val0, hyper_val0, is_objective=True)
-        self.z0 = self.equation.input.flat0
-        self.n_input, self.n_hyper = self.equation.input.size, self.equation.hyper.size
-        self.n_iterations = n_iterations
-        self.step_sizes, self.momenta = method.coefficients(n_iterations)
-        self.has_momentum = bool(np.any(self.momenta))
-        self.penalty = None if method.penalty is None else L1Penalty(method.penalty, self.equation)
-        self._first_step_size = method.coefficients(1)[0][0]
-
-    @property
-    def state0(self):
-        """The first state."""
-        return self.z0, self.z0
+    def __init__(self, equation, n_iterations, step_sizes, momenta, extrapolations, penalty=None):
+        self.equation, self.n_iterations, self.penalty = equation, n_iterations, penalty
+        self.z0 = equation.input.flat0
+        self.n_input, self.n_hyper = equation.input.size, equation.hyper.size
+        self.step_sizes, self.momenta, self._extrapolations = step_sizes, momenta, extrapolations
+        self.has_momentum = bool(np.any(momenta[:n_iterations]) or np.any(extrapolations[:n_iterations]))
+        self._is_checked = False
 
     @property
     def state_bytes(self):
         """Bytes of one state."""
         return 8 * self.n_input * (2 if self.has_momentum else 1)
 
-    def second_derivatives(self, z, transposed=False):
-        """Those at z; their gradient is finite."""
-        found = SecondDerivatives(self.equation, z, transposed)
-        self._check_finite(found.gradient)
-        return found
+    def held_bytes(self, n_iterations, n_held):
+        """Bytes of that many states of a run; where they are all of them, each shares an iterate with the next."""
+        return n_held * (8 * self.n_input if n_held >= n_iterations else self.state_bytes)
 
-    def gradient(self, z):
-        """``grad f`` at z, (n_input,)."""
-        with traced_code(), np.errstate(all="ignore"):
-            gradient = np.asarray(
-                self.equation(np.array(z), self.equation.hyper.flat0, check_objective), dtype=np.float64
-            )
-        self._check_finite(gradient)
-        return gradient
+    def growth(self):
+        """What watches a run for divergence, or None."""
+        return Growth(self)
 
-    def before_threshold(self, t, state, gradient):
-        """``z_t - h grad f + m (z_t - z_{t-1})``."""
-        z, previous = state
-        v = z - self.step_sizes[t] * gradient
-        return v + self.momenta[t] * (z - previous) if self.momenta[t] else v
+    def step(self, t, state, mode=None):
+        """Step t, a :class:`GradientStep` or another with what it has."""
+        step = GradientStep(self.equation, t, state, self._coefficients(t), mode, self.penalty)
+        if step.derivatives is not None and not self._is_checked:
+            check_dependence(step.derivatives, self.penalty)
+            self._is_checked = True
+        return step
 
-    def step(self, t, state, gradient):
-        """The state after iteration t."""
-        v = self.before_threshold(t, state, gradient)
-        z = v if self.penalty is None else self.penalty.threshold(v, self.step_sizes[t])
+    def advanced(self, t, state, growth=None):
+        """The state after step t, without derivatives."""
+        step = self.step(t, state)
+        self._see(growth, t, step)
+        return self._following(state, step)
+
+    def tangents(self, growth, jacobian):
+        """Iterates and their Jacobians (n_input, n_hyper), from ``z_0`` to ``z_T``; memory flat in T."""
+        state, previous = (self.z0, self.z0), jacobian
+        for t in range(self.n_iterations):
+            yield state[0], jacobian
+            step = self.step(t, state, "forward")
+            self._see(growth, t, step)
+            after = step.pushed(jacobian, previous)
+            previous, jacobian = jacobian if self.has_momentum else after, after
+            state = self._following(state, step)
+            del step, after  # before the next one's second derivatives
+        yield state[0], jacobian
+
+    def pulled(self, growth, adjoint, n_checkpoints=None):
+        """Adjoints backwards through the iterations.
+
+        Parameters
+        ----------
+        growth : Growth or None
+        adjoint : callable
+            ``adjoint(z) -> (n_rows, n_input)``, of the last iterate.
+        n_checkpoints : int or None
+            Of states to hold, all if None.
+
+        Returns
+        -------
+        of_hyper : ndarray of shape (n_rows, n_hyper)
+        rows : ndarray of shape (n_rows, n_input)
+            Adjoints of the first iterate.
+        z : ndarray of shape (n_input,)
+            The last iterate.
+        n_forward, n_held : int
+            Steps done forwards, and the most states held.
+        """
+        rows, n_forward, peak, z = None, 0, 0, self.z0
+
+        def advance(t, state):
+            nonlocal n_forward
+            n_forward += 1
+            return self.advanced(t, state, growth if rows is None else None)
+
+        limit = min(n_checkpoints or self.n_iterations, self.n_iterations)
+        n_bytes, what = self.held_bytes(self.n_iterations, limit), f"the set of {limit} iterates"
+        check_size(n_bytes, what, memory_limit(), OF_MEMORY, f"pass n_checkpoints={min(limit, 20)}")
+        found, weights, carried = 0.0, 0.0, None
+        for t, state, n_held in reversed_states((self.z0, self.z0), advance, self.n_iterations, limit):
+            peak, step = max(peak, n_held), self.step(t, state, "reverse")
+            if rows is None:
+                self._see(growth, t, step)
+                z = step.after()
+                rows = adjoint(z)
+            rows, carried, of_hyper, of_weights = step.pulled(rows, carried)
+            found = found + of_hyper
+            if of_weights is not None:  # summed over the iterations: one product with their Jacobian at the end
+                weights = weights + of_weights
+            del step  # before the next one's second derivatives
+        if rows is None:
+            rows = adjoint(z)
+            found = np.zeros((len(rows), self.n_hyper))
+        if np.ndim(weights):
+            found = found + self.penalty.of_hyper(weights)
+        return found, rows, z, n_forward, peak
+
+    def _coefficients(self, t):
+        return self.step_sizes[t], self.momenta[t], self._extrapolations[t]
+
+    def _see(self, growth, t, step):
+        if growth is not None:
+            growth.see(t, step.at, step.gradient)
+
+    def _following(self, state, step):
+        z = step.after()
         return z, state[0] if self.has_momentum else z
+
+    def second_derivatives(self, z):
+        """Those at z."""
+        return SecondDerivatives(self.equation, z)
+
+    def check_end(self, growth, z):
+        """Raise where the last iterate shows that they ran away.
+
+        Raises
+        ------
+        DivergenceError
+        """
+        growth.see(self.n_iterations, z, gradient_at(self.equation, z), is_end=True)
 
     def residual_norm(self, z, gradient):
         """Norm of the gradient; with a penalty, of the gradient mapping ``(z - S(z - h grad f, h w)) / h``."""
         if self.penalty is None:
             return float(np.linalg.norm(gradient))
-        h = self._first_step_size
+        h = self.step_sizes[0]
         return float(np.linalg.norm(z - self.penalty.threshold(z - h * gradient, h)) / h)
 
-    @staticmethod
-    def _check_finite(gradient):
-        if not np.all(np.isfinite(gradient)):
-            raise NonFiniteError(
-                f"{np.sum(~np.isfinite(gradient))} of {gradient.size} elements of the objective's gradient are NaN or "
-                "infinite: the objective is not defined there, or the iterates have run away from a step size that is "
-                "too large."
-            )
+
+def iteration_of(objective, input_val0, hyper_val0, method, n_iterations):
+    """The :class:`Iteration` of one of this package's methods."""
+    if not isinstance(method, Method):
+        raise TypeError(f"method is a {type(method).__name__}: one of vittles_ng.unrolling's methods is needed.")
+    checked_integer(n_iterations, "n_iterations", 0)
+    equation = Equation(objective, input_val0, hyper_val0, is_objective=True)
+    step_sizes, momenta = method.coefficients(max(n_iterations, 1))
+    penalty = None if method.penalty is None else L1Penalty(method.penalty, equation)
+    return Iteration(equation, n_iterations, step_sizes, momenta, np.zeros_like(momenta), penalty)
 
 
 class Growth:
-    """Watches a run of an iteration for divergence."""
+    """Watches a run of an iteration for divergence.
+
+    Attributes
+    ----------
+    residual_norms : list of float
+        Of all iterates seen.
+    """
 
     def __init__(self, iteration):
         self._iteration = iteration
         self._first = self._last = None
+        self.residual_norms = []
 
     def see(self, t, z, gradient, is_end=False):
         """Take note of iterate t, and raise where the iterates run away.
@@ -109,18 +197,15 @@ class Growth:
         have grown without measure or, at the end, the gradient is larger than at the start; or where both have grown
         without measure at the end. Growth alone is none before the end: iterates that leave a saddle show it too.
 
-        Returns
-        -------
-        residual_norm : float
-
         Raises
         ------
         DivergenceError
         """
         size = self._iteration.residual_norm(z, gradient)
+        self.residual_norms.append(size)
         if self._first is None:
             self._first, self._last = (z, size), (z, gradient)
-            return size
+            return
         z0, size0 = self._first
         way0 = max(np.linalg.norm(z0), self._iteration.step_sizes[0] * size0)
         way = np.linalg.norm(z - z0)
@@ -141,7 +226,6 @@ class Growth:
                 "no minimum there, or the iterates have not come to it; start elsewhere, or take more iterations."
             )
         self._last = z, gradient
-        return size
 
     def _stability(self, t, z, gradient):
         before, gradient_before = self._last
@@ -149,3 +233,22 @@ class Growth:
         curvature = np.linalg.norm(gradient - gradient_before) / way if way > 0.0 else 0.0
         h, m = self._iteration.step_sizes[t - 1], self._iteration.momenta[t - 1]
         return h * curvature, 2.0 * (1.0 + m)
+
+
+def check_dependence(derivatives, penalty):
+    """Raise where neither an objective's gradient nor a penalty depends on the hyper.
+
+    Parameters
+    ----------
+    derivatives : SecondDerivatives
+    penalty : L1Penalty or None
+
+    Raises
+    ------
+    IndependentError
+    """
+    if not derivatives.depends_on_hyper() and (penalty is None or not penalty.depends_on_hyper):
+        raise IndependentError(
+            "neither the objective's gradient nor a penalty depends on the hyper (hyper_val0): check the order of the "
+            "arguments, objective(input, hyper), and that it uses autograd.numpy."
+        )

@@ -12,7 +12,8 @@ the exponent -t, which would be an error that grows.)
 import numpy as np
 
 from ..errors import DivergenceError, NonFiniteError, OperandError, ShapeError
-from .methods import Chebyshev, GradientDescent, Method, check_n_iterations, checked_interval
+from ..recursion import checked_integer
+from .methods import Chebyshev, GradientDescent, Method, checked_interval
 
 __all__ = ["check_linear", "gradient_descent_peak", "residual_polynomials", "worst_case_factors"]
 
@@ -136,7 +137,7 @@ def worst_case_factors(method, smallest, largest, n_iterations):
     [1.   1.   1.25 1.  ] [0.    0.5   0.5   0.375]
     """
     check_linear(method)
-    check_n_iterations(n_iterations)
+    checked_integer(n_iterations, "n_iterations", 0)
     smallest, largest = checked_interval(smallest, largest)
     method.check_spectrum(largest)
     if isinstance(method, GradientDescent):

@@ -13,17 +13,36 @@ from ..errors import NonFiniteError, ShapeError
 from ..memory import OF_MEMORY, check_size, memory_limit
 from ..problem import flatten_traced
 from ..taylor.recorded import Recorded, block_size
+from ..taylor.tracing import traced_code
 
-__all__ = ["SecondDerivatives", "check_objective"]
+__all__ = ["SecondDerivatives", "gradient_at", "unit_rows"]
 
 
-def check_objective(value):
+def _check_objective(value):
     """Raise where an objective's value is not finite."""
     if not np.isfinite(value):
         raise NonFiniteError(
-            f"the objective is {value} at an iterate: it is not defined there (log of a negative number, overflow), or "
-            "the iterates have run away from a step size that is too large."
+            f"the objective is {value} at an input or iterate: it is not defined there (log of a negative number, "
+            "overflow), or iterates have run away from a step size that is too large."
         )
+
+
+def gradient_at(equation, z):
+    """An objective's gradient in the input, (n_input,), by the user's function.
+
+    Raises
+    ------
+    NonFiniteError
+        It is not finite, or the objective is not.
+    """
+    with traced_code(), np.errstate(all="ignore"):
+        gradient = np.asarray(equation(np.array(z), equation.hyper.flat0, _check_objective), dtype=np.float64)
+    if not np.all(np.isfinite(gradient)):
+        raise NonFiniteError(
+            f"{np.sum(~np.isfinite(gradient))} of {gradient.size} elements of the objective's gradient are NaN or "
+            "infinite: it is not defined there, or iterates have run away from a step size that is too large."
+        )
+    return gradient
 
 
 class SecondDerivatives:
@@ -44,8 +63,13 @@ class SecondDerivatives:
 
     def __init__(self, equation, z, transposed=False):
         self._n_input, self._n_hyper = equation.input.size, equation.hyper.size
-        function = _both(equation) if transposed else lambda z, x: equation(z, x, check_objective)
-        self._recorded = Recorded(function, (z, equation.hyper.flat0))
+        function = _both(equation) if transposed else lambda z, x: equation(z, x, _check_objective)
+        try:
+            self._recorded = Recorded(function, (z, equation.hyper.flat0))
+        except NonFiniteError as error:  # which speaks of a base point
+            gradient_at(equation, z)
+            what = "gradient in the hyper" if transposed else "gradient"
+            raise NonFiniteError(f"the objective's {what} is NaN or infinite at an input or iterate.") from error
         self.gradient = np.asarray(self._recorded.values[0], dtype=np.float64)
 
     def depends_on_hyper(self):
@@ -57,7 +81,7 @@ class SecondDerivatives:
         out = np.empty((self._n_input, self._n_hyper))
         for part in self._blocks(self._n_hyper, self._n_hyper):
             rows = jacobian[:, part].T
-            out[:, part] = self._along(rows if rows.any() else None, _unit_rows(part, self._n_hyper))[0].T
+            out[:, part] = self._along(rows if rows.any() else None, unit_rows(part, self._n_hyper))[0].T
         return out
 
     def pulled(self, rows):
@@ -81,57 +105,58 @@ class SecondDerivatives:
         check_size(8 * n * n, f"the dense Hessian of {n} inputs", memory_limit(), OF_MEMORY, remedy)
         out = np.empty((n, n))
         for part in self._blocks(n):
-            out[:, part] = self._along(_unit_rows(part, n), None)[0].T
+            out[:, part] = self._along(unit_rows(part, n), None)[0].T
         return out
 
-    # With c_2(u, v) the coefficient of t^2 of the gradient along (u, v): c_2(u, v) - c_2(0, v) = (dH/dx v) u.
-    def hessian_slopes(self, step):
-        """``dH/dx``, (n_input, n_input, n_hyper), where the objective is quadratic in the input.
-
-        Parameters
-        ----------
-        step : float
-            How far to go along each input: the larger the better, as nothing but rounding depends on it.
-        """
+    def hessian_slopes(self):
+        """``dH/dx``, (n_input, n_input, n_hyper)."""
         n, n_hyper = self._n_input, self._n_hyper
         remedy = "take fewer hypers at a time"
         check_size(8 * n * n * n_hyper, f"dH/dx of {n} inputs and {n_hyper} hypers", memory_limit(), OF_MEMORY, remedy)
         out = np.empty((n, n, n_hyper))
         for j in range(n_hyper):
-            of_hyper = _unit_rows(slice(j, j + 1), n_hyper)
-            (at_rest,) = self._along(None, of_hyper, order=2)
+            of_hyper = unit_rows(slice(j, j + 1), n_hyper)
             for part in self._blocks(n, n_hyper):
-                rows = step * _unit_rows(part, n)
-                (moved,) = self._along(rows, np.repeat(of_hyper, len(rows), axis=0), order=2)
-                out[:, part, j] = (moved - at_rest).T / step
+                rows = unit_rows(part, n)
+                out[:, part, j] = self._mixed(None, np.repeat(of_hyper, len(rows), axis=0), rows)[0].T
         return out
+
+    def _mixed(self, of_input, of_hyper, then_of_input):
+        """``D^2 F[a, b]`` for rows a in input and hyper, None for zeros, and b in the input; one array per output."""
+        if len(self._recorded.tapes) > 1:  # a step's own derivative needs both sides to agree along b alone as well
+            replay = self._recorded.start(len(then_of_input))
+            with np.errstate(all="ignore"):
+                replay.coefficient([then_of_input if of_input is None else of_input + then_of_input, of_hyper])
+                replay.coefficient([None, None])
+        return self._checked(self._recorded.mixed([of_input, of_hyper], [then_of_input, None]))
 
     def _blocks(self, n_rows, width=1):
         block = block_size(max(self._recorded.size, width))
         return (slice(start, min(start + block, n_rows)) for start in range(0, n_rows, block))
 
-    def _along(self, of_input, of_hyper, order=1):
-        """Coefficients of the gradients along rows in input and hyper, None for zeros: one array per output."""
+    def _along(self, of_input, of_hyper):
+        """Derivatives of the gradients along rows in input and hyper, None for zeros: one array per output."""
         given = [None if rows is None else np.ascontiguousarray(rows) for rows in (of_input, of_hyper)]
         n_rows = next(len(rows) for rows in given if rows is not None)
         with np.errstate(all="ignore"):
-            replay = self._recorded.start(n_rows)
-            found = replay.coefficient(given)
-            for _ in range(order - 1):
-                found = replay.coefficient([None, None])
-        found = [
+            found = self._recorded.start(n_rows).coefficient(given)
+        return self._checked(
             np.zeros((n_rows, np.size(value))) if c is None else c
             for c, value in zip(found, self._recorded.values, strict=True)
-        ]
+        )
+
+    @staticmethod
+    def _checked(found):
+        found = list(found)
         if not all(np.all(np.isfinite(c)) for c in found):
             raise NonFiniteError(
-                "second derivatives of the objective are NaN or infinite at an iterate: they overflow, or its gradient "
-                "is not differentiable there."
+                "second derivatives of the objective are NaN or infinite at an input or iterate: they overflow, or its "
+                "gradient is not differentiable there."
             )
         return found
 
 
-def _unit_rows(part, n):
+def unit_rows(part, n):
     """Those rows of the identity (n, n)."""
     rows = np.zeros((part.stop - part.start, n))
     rows[:, part] = np.eye(len(rows))

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import NotCommutingError, NotPositiveDefiniteError, NotQuadraticError
-from .forward import check_dependence, checked_jacobian
-from .iteration import Iteration
+from .forward import checked_jacobian
+from .iteration import check_dependence, iteration_of
 from .methods import GradientDescent
 from .polynomials import check_linear, residual_polynomials, worst_case_factors
 
@@ -113,7 +113,7 @@ class QuadraticUnrolling:
     Notes
     -----
     Takes four recordings of the objective's gradient, ``n_input`` products with its second derivatives, as many series
-    of order 2 for every hyper, and one eigendecomposition. Whether the objective is quadratic is looked at at the
+    of order 3 for every hyper, and one eigendecomposition. Whether the objective is quadratic is looked at at the
     minimum, at a random point near the start, and at one as far from it as the minimum.
 
     Examples
@@ -134,7 +134,7 @@ class QuadraticUnrolling:
     """
 
     def __init__(self, objective, input_val0, hyper_val0, jacobian0=None, commutator_tol=1e-10):
-        iteration = Iteration(objective, input_val0, hyper_val0, GradientDescent(1.0), 0)
+        iteration = iteration_of(objective, input_val0, hyper_val0, GradientDescent(1.0), 0)
         z0, shape = iteration.z0, (iteration.n_input, iteration.n_hyper)
         jacobian0 = np.zeros(shape) if jacobian0 is None else checked_jacobian(jacobian0, shape, "jacobian0")
         start = iteration.second_derivatives(z0)
@@ -150,8 +150,7 @@ class QuadraticUnrolling:
             )
         way = -self._of_eigenvalues(1.0 / self.eigenvalues, start.gradient[:, None])[:, 0]
         self.solution = z0 + way
-        far = 1.0 + np.max(np.abs(z0)) + np.max(np.abs(way))
-        mixed, slopes = start.pushed(np.zeros(shape)), start.hessian_slopes(far)
+        mixed, slopes = start.pushed(np.zeros(shape)), start.hessian_slopes()
         _check_quadratic(iteration, start.gradient, hessian, mixed, slopes, way)
         self.commutator_norm = _check_commuting(hessian, slopes, commutator_tol)
         at_solution = mixed + np.tensordot(slopes, way, (1, 0))
