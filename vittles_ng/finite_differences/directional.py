@@ -23,9 +23,9 @@ class DirectionalDerivatives(NamedTuple):
 
     Attributes
     ----------
-    values : ndarray of shape (order, *shape)
+    values : ndarray, an order in each row, then the shape of the value
         k!-scaled, as derivatives are.
-    error_estimates : ndarray of shape (order, *shape)
+    error_estimates : ndarray, likewise
         Estimates of ``|value - exact|``.
     n_evaluations : int
         Calls of the function.
