@@ -249,18 +249,8 @@ class Refitter:
         if not model.is_objective:
             hu = recorded.pushed(0, u[None, :])[0]  # this is h_n u, where h_n^T u would be transposed
             return recorded.values[0], hu
-        scale = self._scale(fit)
-        axes = np.diag(scale)
-        g = recorded.pushed(0, axes).T / scale
-        return g, mixed(recorded, [u], [axes]).T / scale
-
-    def _scale(self, fit):
-        """Lengths of the axes: standard errors where the factor has them, so that no difference loses its digits."""
-        try:
-            diagonal = fit.solver.inverse_diagonal()
-        except (TypeError, AttributeError):
-            return np.ones(fit.input.size)
-        return np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+        axes = np.eye(flat.size)
+        return recorded.pushed(0, axes).T, mixed(recorded, [u], [axes]).T
 
     def constrained(self, target):
         """The input that solves the full data's equation but for the quantity, which is held at a target: or None.

@@ -144,19 +144,13 @@ class Function:
         return fit.solver.solve_transpose(by_input)
 
     def hessian_product(self, fit, v):
-        """Second derivative in the input, times v (n_input,): the tape's coefficients of order 2 along v and the axes.
-
-        By ``D^2 q[v, e_j] = (c_2(v + e_j) - c_2(v - e_j)) / 2``.
-        """
+        """Second derivative in the input, times v (n_input,)."""
         recorded = Recorded(lambda x: self._flat(x, fit.weights), (fit.input,))
         return mixed(recorded, [v], [np.eye(v.size)]).reshape(v.size)
 
 
 def mixed(recorded, first, second):
-    """``D^2 f[a, b]`` for a fixed direction a and rows b, from univariate series: ``(c_2(a + b) - c_2(a - b)) / 2``.
-
-    Griewank, Utke, Walther, Math. Comp. 69 (2000) 1117. The directions are scaled to the same length first, so that
-    the difference keeps its digits.
+    """``D^2 f[a, b]`` of the first output for one direction a and rows b, (n_rows, *shape of f).
 
     Parameters
     ----------
@@ -165,37 +159,10 @@ def mixed(recorded, first, second):
         The direction a, a part for each argument.
     second : list of ndarray of shape (n_rows, n), or None
         The directions b.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, *shape of f)
     """
     n_rows = next(len(part) for part in second if part is not None)
-    a_size = _size([None if part is None else part[None, :] for part in first])
-    b_size = _size(second)
-    shape = recorded.values[0].shape
-    if not a_size[0] > 0.0:
-        return np.zeros((n_rows, *shape))
-    given = []
-    for a, b in zip(first, second, strict=True):
-        if a is None and b is None:
-            given.append(None)
-            continue
-        a = np.zeros(b.shape[1]) if a is None else a / a_size
-        b = np.zeros((n_rows, a.size)) if b is None else b / np.where(b_size > 0.0, b_size, 1.0)[:, None]
-        given.append(np.concatenate([a + b, a - b]))
-    with np.errstate(all="ignore"):
-        replay = recorded.start(2 * n_rows)
-        replay.coefficient(given)
-        c = replay.coefficient([None] * len(given))[0]
-    if c is None:
-        return np.zeros((n_rows, *shape))
-    scale = (0.5 * a_size * b_size).reshape(n_rows, *(1,) * len(shape))
-    return (c[:n_rows] - c[n_rows:]) * scale
-
-
-def _size(parts):
-    return np.sqrt(sum(np.einsum("ij,ij->i", part, part) for part in parts if part is not None))
+    rows = [None if part is None else np.broadcast_to(part, (n_rows, part.size)) for part in first]
+    return recorded.mixed(rows, second)[0]
 
 
 def _n_arguments(fun):
