@@ -12,11 +12,8 @@ exactly where f is quadratic in the input. With Z for ``H^{-1}`` held fixed and 
 because ``du/dhyper = -H^{-1} f_uh`` (Skaug & Fournier 2006; Kristensen et al. 2016). Only the entries of Z in the
 pattern of H matter, the selected inverse. H is found by products ``H v_k``, each entry read at one place of them; with
 the entries of Z spread to the same places, ``s = sum_k w_k . H v_k``. So ``(s_u, s_h)`` is a sum of second derivatives
-of the gradient ``g = (f_u, f_h)`` along pairs of directions, which polarisation gives,
-
-    g''[v, w] = (c_2(w + v) - c_2(w - v)) / 2,    c_2(x) = [t^2] g(u + t x, hyper):
-
-two series of order 2 for each product, however many hypers there are.
+of the gradient ``g = (f_u, f_h)`` along pairs of directions, one series of order 3 for each product, however many
+hypers there are (:meth:`vittles_ng.taylor.recorded.Recorded.mixed`).
 """
 
 import numpy as np
@@ -87,8 +84,8 @@ def _hyper_gradient(problem, input_flat, hyper_flat):
 def _probes(problem, factor):
     """Directions v_k and weights w_k with ``tr(Z H) = sum_k w_k . H v_k``, both (n_products, n_input).
 
-    In units of the standard errors ``d = sqrt(diag Z)``, so that v and w are of one size at every input: the squares
-    that polarisation cancels should not drown the products. ``H v_k`` at input r reads ``d_c H_rc`` for a column c, so
+    In units of the standard errors ``d = sqrt(diag Z)``, so that v and w are of one size at every input: what rounding
+    leaves of a product should not drown another. ``H v_k`` at input r reads ``d_c H_rc`` for a column c, so
     the weight there is ``Z_rc / d_c``; which of its indices is r, an entry need not know: ``Z_ij d_r / (d_i d_j)``.
     """
     n, assembly = problem.input.size, problem.assembly
@@ -109,15 +106,9 @@ def _trace_derivatives(recorded, directions, weights):
     sums = [np.zeros(value.shape) for value in recorded.values]
     block = block_size(recorded.size)
     for start in range(0, len(directions), block):
-        v, w = directions[start : start + block], weights[start : start + block]
-        replay = recorded.start(2 * len(v))
-        with np.errstate(all="ignore"):
-            replay.coefficient([np.concatenate([w + v, w - v]), None])
-            second = replay.coefficient([None, None])
-        signs = np.repeat([0.5, -0.5], len(v))
-        for total, c in zip(sums, second, strict=True):
-            if c is not None:
-                total += signs @ c
+        pair = ([part[start : start + block], None] for part in (directions, weights))
+        for total, c in zip(sums, recorded.mixed(*pair), strict=True):
+            total += c.sum(axis=0)
     return sums
 
 
