@@ -25,6 +25,8 @@ _SPACING, _WIDER, _MAX_TRIES = 1e-7, 100.0, 4
 _AGREE = 4.0
 #: Noise below this part of the values is rounding.
 _ROUNDING = 1e-14
+#: Where a value is taken between two others: no simple fraction of their distance.
+_BETWEEN = 0.6180339887498949
 
 
 def estimate_noise(fun, x, direction=None, spacing=None):
@@ -106,21 +108,26 @@ def noise_level(at, spacing=None):
         return _levels(_values(at, spacing))[0]
     h, values = _first(at)
     noise, is_found, is_flat = _levels(values)
-    tried = {h}
+    tried, spacings, rising = {h}, np.where(is_flat, 0.0, h), values
     while not is_found.all() and len(tried) < _MAX_TRIES:
-        h = h * _WIDER if np.all(is_flat[~is_found]) else h / _WIDER
-        if any(np.isclose(h, old, rtol=1e-6) for old in tried):
+        other = h * _WIDER if np.all(is_flat[~is_found]) else h / _WIDER
+        if any(np.isclose(other, old, rtol=1e-6) for old in tried):
             break
-        tried.add(h)
+        tried.add(other)
         try:
-            values = _values(at, h)
+            h, values = other, _values(at, other)
         except NonFiniteError:  # a wider spacing leaves where the function is defined
             break
         level, found, is_flat = _levels(values)
         # what an earlier spacing has found stays; an upper bound gives way to a lower one, zero to anything
         better = ~is_found & (found | (noise == 0.0) | ((level > 0.0) & (level < noise)))
         noise, is_found = np.where(better, level, noise), is_found | found
-    return _confirmed(at, h, noise, values) if is_found.all() else noise
+        rises = (spacings == 0.0) & ~is_flat
+        spacings, rising = np.where(rises, h, spacings), np.where(rises, values, rising)
+    noise = _confirmed(at, h, noise, values) if is_found.all() else noise
+    for h in np.unique(spacings[spacings > 0.0]):  # the closest at which an element was not flat
+        noise = np.where(spacings == h, _off_grid(at, h, noise, rising), noise)
+    return noise
 
 
 def _first(at):
@@ -150,9 +157,30 @@ def _confirmed(at, h, noise, values):
     """
     if np.all(noise <= _ROUNDING * np.max(np.abs(values), axis=0)):
         return noise
-    h = h / _WIDER
+    h = h * _BETWEEN / _WIDER  # no simple fraction, or values rounded to a grid may all lie on it
     level, found, is_flat = _levels(_values(at, h))
     return np.where(found | ~is_flat, np.minimum(noise, level), noise)
+
+
+def _off_grid(at, h, noise, values):
+    """The noise where it is more than rounding; else that of values at other distances if those show some.
+
+    A function that is rounded looks smooth where its change over the distance is a multiple of what it is rounded to.
+    One value between tells: it should lie on the curve through its neighbours, to their differences of high order and
+    rounding.
+    """
+    t = 1.0 + _BETWEEN
+    nodes = np.arange(1, 6)
+    weights = [np.prod([(t - m) / (n - m) for m in nodes if m != n]) for n in nodes]
+    expected = np.tensordot(weights, values[:5], axes=1)
+    size = np.max(np.abs(values), axis=0)
+    smooth = np.max(np.abs(np.diff(values, 5, axis=0)), axis=0) + _ROUNDING * size
+    off = np.abs(at(t * h) - expected)
+    is_off = (noise <= _ROUNDING * size) & (off > smooth)
+    if not is_off.any():
+        return noise
+    level = _levels(_values(at, _BETWEEN * h))[0]
+    return np.where(is_off, np.maximum(np.maximum(noise, level), off), noise)
 
 
 def _levels(values):
