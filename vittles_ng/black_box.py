@@ -19,19 +19,18 @@ from .errors import IndependentError, NonFiniteError, NonSmoothError, SingularEr
 from .expansion import ParametricSensitivityTaylorExpansion
 from .finite_differences import CentralDifferences
 from .finite_differences.directional import MAX_ORDER
+from .finite_differences.ladder import SIGMAS
 from .finite_differences.recorded import differenced
 from .finite_differences.values import FAILURES
 from .memory import OF_MEMORY, check_size, memory_limit
 from .recursion import checked_integer
 from .solvers import as_solver, choose_solver
 from .taylor.tracing import traced_code
-from .trust import Refit, refit
+from .trust import DEFAULT_TOL, Refit, refit, stacked
 
 __all__ = ["BlackBoxPoint", "BlackBoxTaylorExpansion"]
 
 _EPS = np.finfo(float).eps
-#: Standard deviations of noise that count as its error.
-_SIGMAS = 3.0
 #: Standard deviations within which a residual may be noise alone, whose level is known to a factor of two.
 _WITHIN = 6.0
 #: Noise in the input, relative to ``1 + |input|``, below which polishing goes to rounding.
@@ -113,7 +112,7 @@ class BlackBoxPoint(BasePoint):
         solver = choose_solver(self.matrix(), "lu")
         truncation, noise = self.jacobian_error
         # the largest relative error of H^{-1}, whatever the units of inputs and equations
-        errors = np.abs(solver.solve(np.eye(solver.n))) @ (np.abs(truncation) + _SIGMAS * noise)
+        errors = np.abs(solver.solve(np.eye(solver.n))) @ (np.abs(truncation) + SIGMAS * noise)
         relative = float(np.max(np.abs(np.linalg.eigvals(errors))))
         if not relative < _SINGULAR:
             raise SingularError(
@@ -127,7 +126,7 @@ class BlackBoxPoint(BasePoint):
         """A solver from what the user gave, checked with a random vector to the accuracy of differences."""
         v = np.random.default_rng(1).standard_normal((1, self.input.size))
         product, truncation, noise = self.recorded.pushed_with_errors(0, v)
-        accuracy = np.linalg.norm(np.abs(truncation) + _SIGMAS * noise) / max(np.linalg.norm(product), _EPS)
+        accuracy = np.linalg.norm(np.abs(truncation) + SIGMAS * noise) / max(np.linalg.norm(product), _EPS)
         return as_solver(given, self.input.size, matrix=self.jacobian_product, tol=max(1e-6, 10.0 * accuracy))
 
     def check_solution(self, step, tol):
@@ -191,7 +190,7 @@ class BlackBoxTaylorExpansion(ParametricSensitivityTaylorExpansion):
         problem = BlackBoxPoint(estimating_equation, input_val0, hyper_val0, differences)
         self._build(problem, order, hess_solver, optimum_tol)
         self._inverse = self.solver.solve(np.eye(problem.input.size))
-        self._noise = _SIGMAS * np.sqrt(self._inverse**2 @ problem.recorded.noise**2)
+        self._noise = SIGMAS * np.sqrt(self._inverse**2 @ problem.recorded.noise**2)
         self._jacobian_error = problem.jacobian_error
         self._kept = OrderedDict()
 
@@ -227,10 +226,10 @@ class BlackBoxTaylorExpansion(ParametricSensitivityTaylorExpansion):
             return rows[0]
         if not rows:
             return super().refit(new_hyper_val, tol, polish, max_order)
-        return Refit(**{f.name: np.concatenate([getattr(row, f.name) for row in rows]) for f in fields(Refit)})
+        return stacked(rows, self._input_val0.size)
 
     def _refit_row(self, hyper, tol, polish, order, is_batch):
-        """The refit at one hyper, a batch of one where the result is to be one of a batch."""
+        """The refit at one hyper; in a batch one without a value is marked, otherwise it raises."""
         terms, errors, failure = self._terms_with_errors(hyper, order, is_batch)
         n_before, has_noise = self._problem.n_calls, np.any(self._noise > _ROUNDING * (1.0 + np.abs(self._input_val0)))
         given = terms[:, None] if is_batch else terms
@@ -243,11 +242,7 @@ class BlackBoxTaylorExpansion(ParametricSensitivityTaylorExpansion):
             found, is_polished, message = self._polished_to_noise(found, value, hyper)
         if polish:
             found = replace(found, n_polish=max(self._problem.n_calls - n_before - 2, 0))
-        found = self._completed(found, errors, hyper, tol, message, is_polished)
-        if not is_batch:
-            return found
-        kinds = {"message": object, "positive_definite": object}
-        return Refit(**{f.name: np.array([getattr(found, f.name)], kinds.get(f.name)) for f in fields(Refit)})
+        return self._completed(found, errors, hyper, tol, message, is_polished)
 
     def _terms_with_errors(self, hyper, order, is_batch):
         """Terms 0 to order at a hyper, the sum of their errors, and why there are none (NaN, in a batch)."""
@@ -291,7 +286,7 @@ class BlackBoxTaylorExpansion(ParametricSensitivityTaylorExpansion):
             if self._jacobian_error is not None:
                 of_jacobian, noise_of_jacobian = self._jacobian_error
                 own, variance = own + np.abs(self._inverse @ (of_jacobian @ c)), variance + noise_of_jacobian**2 @ c**2
-            own = own + _SIGMAS * np.sqrt(self._inverse**2 @ variance)
+            own = own + SIGMAS * np.sqrt(self._inverse**2 @ variance)
             coefficients.append(c)
             errors.append(own + k * worst * np.abs(c))
             size = np.max(np.abs(c) / unit)
@@ -334,7 +329,7 @@ class BlackBoxTaylorExpansion(ParametricSensitivityTaylorExpansion):
         # equations in small units are lost in the norm, their part of the step is not
         step = self.solver.solve(residual)
         floor = np.maximum(self._noise, _EPS * (1.0 + np.abs(found.value)))
-        return step if np.all(np.abs(step) <= _WITHIN / _SIGMAS * floor) else None
+        return step if np.all(np.abs(step) <= _WITHIN / SIGMAS * floor) else None
 
     def _completed(self, found, errors, hyper, tol, message, is_polished):
         """A refit whose error estimate and verdict include the differences and the noise."""
@@ -348,7 +343,7 @@ class BlackBoxTaylorExpansion(ParametricSensitivityTaylorExpansion):
             estimate = np.maximum(estimate, errors)
         estimate = estimate + self._noise
         is_zero = not np.any(hyper - self._hyper.flat0)
-        bound = 1e-3 * np.max(np.abs(found.value - self._input_val0)) if tol is None else tol
+        bound = DEFAULT_TOL * np.max(np.abs(found.value - self._input_val0)) if tol is None else tol
         bound = np.inf if is_zero and tol is None else max(bound, _EPS * np.max(np.abs(found.value)))
         is_small = bool(np.max(estimate) <= bound)
         trusted = bool(is_small and (found.trusted or is_polished or is_noise))

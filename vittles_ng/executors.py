@@ -100,12 +100,11 @@ def blocks_of(n, n_workers, multiple=1, most=None, per_worker=4):
     >>> [(b.start, b.stop) for b in blocks_of(20, 2, multiple=8)]
     [(0, 8), (8, 16), (16, 20)]
     """
+    multiple = multiple if most is None else min(multiple, max(1, most))
     units = -(-n // multiple)
     n_blocks = min(units, per_worker * n_workers)
     if most is not None:
-        multiple = min(multiple, max(1, most))
-        units = -(-n // multiple)
-        n_blocks = max(min(units, n_blocks), -(-units // (most // multiple or 1)))
+        n_blocks = max(n_blocks, -(-units // (most // multiple or 1)))
     ends = [min(n, i * units // max(1, n_blocks) * multiple) for i in range(n_blocks + 1)]
     return [slice(start, stop) for start, stop in pairwise(ends)]
 

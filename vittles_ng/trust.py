@@ -24,10 +24,11 @@ from .polish import MAX_CONTRACTION
 from .polish import polish as polish_point
 from .radius import convergence_radius, range_of_validity
 
-__all__ = ["Refit", "convergence_radius", "evidence", "range_of_validity", "refit"]
+__all__ = ["DEFAULT_TOL", "Refit", "convergence_radius", "evidence", "range_of_validity", "refit", "stacked"]
 
 _EPS = np.finfo(float).eps
-_DEFAULT_TOL = 1e-3
+#: Bound on the error estimate, relative to the largest change of an input, where none is given.
+DEFAULT_TOL = 1e-3
 #: Relative chord step below which a poor contraction may be that of rounding errors.
 _MAYBE_ROUNDING = 1e-6
 
@@ -123,7 +124,7 @@ def refit(problem, solver, terms, new_hypers, tol=None, polish=False, judge=None
     with np.errstate(all="ignore"):  # a step far too long overflows, which is found out where it is used
         hypers = enumerate(progress(new_hypers, what="refits"))
         rows = [step.refit(terms[:, i], hyper, float(radii[i])) for i, hyper in hypers]
-    return _stacked(rows, terms.shape[2]) if is_batch else rows[0]
+    return stacked(rows, terms.shape[2]) if is_batch else rows[0]
 
 
 def _check_tol(tol, input_val0):
@@ -156,7 +157,7 @@ class _Step:
         else:
             undefined = "the series overflows"
         is_zero = not np.any(hyper - self.problem.hyper.flat0)
-        tol = _DEFAULT_TOL * np.max(np.abs(value - input_val0)) if self.tol is None else float(self.tol)
+        tol = DEFAULT_TOL * np.max(np.abs(value - input_val0)) if self.tol is None else float(self.tol)
         if undefined and not self.polish and not self.is_batch:
             raise NonFiniteError(f"{undefined} at the new hyper: {_REMEDY}.")
         contraction, error = (
@@ -322,7 +323,7 @@ def _verdict(found, undefined, points, tol):
     return True, f"contraction {found.contraction:.2g}, error estimate {error:.1e}"
 
 
-def _stacked(rows, n_input):
+def stacked(rows, n_input):
     """One Refit of arrays from those of the steps."""
     n = len(rows)
     shapes = {"value": (n, n_input), "error_estimate": (n, n_input)}

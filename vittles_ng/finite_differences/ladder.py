@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import NonFiniteError, NonSmoothError
 
-__all__ = ["Coefficient", "coefficient"]
+__all__ = ["SIGMAS", "Coefficient", "coefficient"]
 
 _EPS, _TINY = np.finfo(float).eps, np.finfo(float).tiny
 _RATIO = 0.53
@@ -40,7 +40,7 @@ _FIRST = {k: int(np.ceil(np.log(4.0 * _EPS ** (1.0 / (k + 6))) / np.log(_RATIO))
 #: this part of the function's variation over the shortest.
 _RESOLVED = 0.02
 #: Standard deviations of noise that count as its error.
-_SIGMAS = 3.0
+SIGMAS = 3.0
 
 
 class Coefficient(NamedTuple):
@@ -55,7 +55,7 @@ class Coefficient(NamedTuple):
     @property
     def error(self):
         """Estimate of ``|value - exact|``."""
-        return np.abs(self.truncation) + _SIGMAS * self.noise
+        return np.abs(self.truncation) + SIGMAS * self.noise
 
 
 @lru_cache(maxsize=64)
@@ -121,7 +121,7 @@ class _Ladder:
     def least_error(self, j):
         """What the noise leaves at least in a window whose shortest step is a level's."""
         least = (self.k - 1) // 2 + 1
-        return _SIGMAS * self.norm(self.gain(j - least, least + 1) * self.sigma(j - 1))
+        return SIGMAS * self.norm(self.gain(j - least, least + 1) * self.sigma(j - 1))
 
     def windows(self):
         """All windows that have resolved the function, from those of the shortest steps on."""
@@ -243,7 +243,7 @@ def coefficient(at, value0, k, noise, rtol, scale):
         if best is not None and ladder.norm(best.error) <= rtol * ladder.norm(best.value):
             break
         error = np.inf if best is None else ladder.norm(best.error)
-        is_noisy = best is not None and _SIGMAS * ladder.norm(best.noise) > ladder.norm(best.truncation)
+        is_noisy = best is not None and SIGMAS * ladder.norm(best.noise) > ladder.norm(best.truncation)
         is_unseen = is_noisy and ladder.norm(best.value) <= 2.0 * error
         goes_up = is_noisy and n_vain < _MAX_VAIN and not (is_unseen and first - highest >= _MAX_UNSEEN)
         if goes_up and ladder.add(highest - 1):

@@ -54,12 +54,12 @@ class Resamples:
             n_draws = int(np.sum(share))
             if n_draws < 2:
                 raise DataError(f"{n_draws} group has weight: at least two groups are needed.")
-        self._n_resamples = n_resamples
+        self._n_resamples, running = n_resamples, np.cumsum(share)
         self._drawing = _Drawing(
             seed=tuple(int(word) for word in rng.integers(0, 2**32, size=4)),
             n_units=len(share),
             n_draws=n_draws,
-            cumulative=None if np.all(share == share[0]) else np.cumsum(share) / np.cumsum(share)[-1],
+            cumulative=None if np.all(share == share[0]) else running / running[-1],
             per_draw=np.sum(share) / n_draws,
             group=group,
             weights0=None if group is None else weights0,
