@@ -83,7 +83,6 @@ def _by_deletion(jackknife, labels, centered, correction):
     distinct, total = group_sums(weights, units)
     regrouped = copy.copy(jackknife)
     regrouped.groups = labels
-    vars(regrouped).pop("_leverage_is_spread", None)  # which is of the groups
     without = regrouped.leave_one_out(method="newton")
     moves = (np.asarray(without) - jackknife.input_val0)[total > 0.0]
     bad = ~np.isfinite(moves).all(axis=1)

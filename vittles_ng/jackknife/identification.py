@@ -71,15 +71,15 @@ def unidentified(jackknife, weights_of, n_sets, are_resamples=False, fold_of=Non
 
 
 def _is_spread(jackknife):
-    """Whether no unit has so much of the leverage that resamples may miss a direction; found once."""
-    if "_leverage_is_spread" not in vars(jackknife):
-        rows, is_spread = _rows(jackknife), True
-        if rows is not None:
-            shares = jackknife.weights0 * rows.leverages
-            shares = shares if jackknife.groups is None else group_sums(shares, jackknife.groups)[1]
-            is_spread = bool(np.max(shares) <= _MOST_IN_A_UNIT)
-        jackknife._leverage_is_spread = is_spread
-    return jackknife._leverage_is_spread
+    """Whether no unit has so much of the leverage that resamples may miss a direction; leverages are found once."""
+    if "_leverages" not in vars(jackknife):
+        rows = _rows(jackknife)
+        jackknife._leverages = None if rows is None else rows.leverages
+    if jackknife._leverages is None:
+        return True
+    shares = jackknife.weights0 * jackknife._leverages
+    shares = shares if jackknife.groups is None else group_sums(shares, jackknife.groups)[1]
+    return bool(np.max(shares) <= _MOST_IN_A_UNIT)
 
 
 def unidentified_sets(jackknife, sets):
